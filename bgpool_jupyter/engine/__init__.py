@@ -1,0 +1,53 @@
+"""The engine: a pool that runs workers, actors and jobs. Standard library only."""
+
+from .clock import Clock, SystemClock
+from .crew import ThreadCrew
+from .errors import (
+    ArgumentTypeError,
+    ArgumentValueError,
+    InvalidTransition,
+    JobCancelled,
+    JobTimeout,
+    PoolClosed,
+    PoolError,
+    WorkerNotFound,
+)
+from .events import ChangeFeed, EventKind, PoolEvent, Subscription
+from .executors import InlineExecutor
+from .jobs import Job, JobState
+from .output import RunCapture, RunOutput
+from .pool import WorkerPool
+from .runs import ErrorInfo, RunningRun, RunRecord
+from .states import TRANSITIONS, WorkerState
+from .worker import BackgroundWorker, WorkerSnapshot
+
+__all__ = [
+    "TRANSITIONS",
+    "ArgumentTypeError",
+    "ArgumentValueError",
+    "BackgroundWorker",
+    "ChangeFeed",
+    "Clock",
+    "ErrorInfo",
+    "EventKind",
+    "InlineExecutor",
+    "InvalidTransition",
+    "Job",
+    "JobCancelled",
+    "JobState",
+    "JobTimeout",
+    "PoolClosed",
+    "PoolError",
+    "PoolEvent",
+    "RunCapture",
+    "RunOutput",
+    "RunRecord",
+    "RunningRun",
+    "Subscription",
+    "SystemClock",
+    "ThreadCrew",
+    "WorkerNotFound",
+    "WorkerPool",
+    "WorkerSnapshot",
+    "WorkerState",
+]

@@ -1,0 +1,32 @@
+"""Where the engine reads the time."""
+
+from __future__ import annotations
+
+import time
+from typing import Protocol
+
+__all__ = ["Clock", "SystemClock"]
+
+
+class Clock(Protocol):
+    """Two readings of the time, both in seconds."""
+
+    def monotonic(self) -> float:
+        """Return a time that never goes back; its zero means nothing."""
+        ...
+
+    def time(self) -> float:
+        """Return the wall clock as UTC epoch seconds; it may jump."""
+        ...
+
+
+class SystemClock:
+    """The clocks of this machine.
+
+    Notes
+    -----
+    Threads: may be read from any thread; returns at once.
+    """
+
+    monotonic = staticmethod(time.monotonic)
+    time = staticmethod(time.time)

@@ -1,0 +1,436 @@
+"""ThreadCrew: pooled threads that wait for due instants themselves, as leader and followers.
+
+One parked thread, the leader, waits for the next due instant itself, hands the watch to another
+parked thread and runs the callback itself: one hand-over less than with a dispatcher, which matters
+behind a busy cell, where every hand-over costs the interpreter's switch interval of 5 ms.
+
+Guarantees
+    No work is lost. A thread that is about to park looks at both sources after it has taken back its
+    claim to be searching; whoever adds work looks at that claim after the work was added. One of the
+    two always sees the other.
+
+    At most one thread is on its way to new work at any time (`_searching`), so that a burst wakes
+    few threads. It wakes the next one before it begins to execute.
+
+    The watch is handed over before a callback is called, because a callback may block.
+
+Locks
+    One lock, the pool's, guards everything here but `ready`, a deque that is filled and drained
+    without it. It is re-entrant only so that a thread can ask whether it holds it itself: see
+    :meth:`ThreadCrew.submitted` and ``WorkerPool._change``.
+"""
+
+from __future__ import annotations
+
+import itertools
+import threading
+from _thread import allocate_lock, start_new_thread
+from collections import deque
+from collections.abc import Callable
+from time import monotonic
+from typing import Any
+
+from .coroutines import close_runner
+from .deadlines import Deadlines
+from .executors import SLICE, OwnedLock
+from .jobs import Balance
+from .worker import BackgroundWorker
+
+__all__ = ["BATCH", "MAX_THREADS", "Seat", "ThreadCrew"]
+
+#: Most due entries that are moved under one hold of the lock, so that the first of many starts soon.
+BATCH = 64
+#: Most threads of a pool. Work beyond that waits for a thread that becomes free.
+MAX_THREADS = 1024
+
+_numbers = itertools.count(1)
+
+
+class Seat:
+    """The place of one pool thread in the crew. Guarded by the crew's lock but for `task`."""
+
+    __slots__ = ("entered", "identity", "leave", "lock", "task", "thread", "woken")
+
+    def __init__(self) -> None:
+        #: Held while the thread is to stay parked. A raw lock parks in 12 µs, a Condition in 17 (CPython 3.11).
+        self.lock = allocate_lock()
+        self.lock.acquire()
+        #: Somebody woke the thread and handed it the search.
+        self.woken = False
+        #: The thread is to end.
+        self.leave = False
+        #: What the thread executes; None while it does not. Written by the thread itself.
+        self.task: Any = None
+        self.thread: threading.Thread | None = None
+        #: Number of the bare thread that starts the real one; 0 until that is known.
+        self.identity = 0
+        #: The thread runs its loop.
+        self.entered = False
+
+
+class ThreadCrew:
+    """Pooled daemon threads that wait for due instants themselves.
+
+    Parameters
+    ----------
+    max_threads
+        Most threads, at least 2: one may watch the clock while one executes.
+    """
+
+    inline = False
+
+    def __init__(self, max_threads: int = MAX_THREADS) -> None:
+        self.ready: deque[Any] = deque()
+        self.deadlines: Deadlines[BackgroundWorker] = Deadlines()
+        #: No due entry is taken while this is set.
+        self.suspended = False
+        self.max_threads = max_threads
+        self._requests = itertools.count(1)
+        self._next_balance = Balance().latency
+        self._balance = Balance()
+        self._reset()
+
+    def _reset(self) -> None:
+        #: Every thread that lives or is about to, parked or not.
+        self._seats: dict[Seat, None] = {}
+        #: Parked without a due instant, last in first out: the latest still has a warm cache.
+        self._idle: list[Seat] = []
+        #: Parked until `_wake_at`; never in `_idle`.
+        self._leader: Seat | None = None
+        self._wake_at = float("inf")
+        #: A thread is on its way to look for work. Set under the lock, taken back by that thread alone.
+        self._searching = False
+        #: A wake-up was begun and not completed: the thread that did it was interrupted.
+        self._waking = False
+        #: The last attempt to start a thread failed.
+        self._no_thread = False
+        self._closing = False
+
+    def bind(
+        self,
+        lock: OwnedLock,
+        run_entry: Callable[[Any], None],
+        defer: Callable[[Callable[[], None]], None],
+        flush: Callable[[], None],
+    ) -> None:
+        """Learn the pool's lock, how it runs a due entry, and how work is put off while the lock is held, and done."""
+        self._lock = lock
+        self._run_entry = run_entry
+        self._defer = defer
+        self._flush = flush
+
+    # -- asked by the pool
+
+    def submitted(self) -> None:
+        """See to it that a thread looks at `ready`. Any thread, without the lock."""
+        if self._searching and not self._waking:
+            return
+        if self._lock._is_owned():
+            self._defer(self._wake)
+            return
+        with self._lock:
+            self._wake()
+
+    def look(self) -> None:
+        """See to it that a thread looks at `ready`. Under the lock."""
+        self._wake()
+
+    def armed(self, due: float) -> None:
+        """See to it that a thread watches for `due`. Under the lock."""
+        if due >= self._wake_at and self._leader is not None and not self._waking:
+            return
+        if self._leader is not None and not self._searching and not self._waking:
+            self._call(self._leader)  # it sleeps too long: woken itself, nobody else has to be found
+            return
+        self._demote()
+        self._wake()
+
+    def rearmed(self, due: float) -> None:
+        """Note a due instant that this pool thread will look at before it parks. Under the lock."""
+        if due < self._wake_at:
+            self._demote()
+
+    def counts(self) -> tuple[int, int]:
+        """Return the counts of running and paused threads.
+
+        Accepted work counts as running even before its thread has taken it up. The thread that
+        watches the clock has something to do and is not paused.
+        """
+        seats = list(self._seats)
+        threads = len(seats)
+        running = sum(1 for seat in seats if seat.task is not None) + len(self.ready)
+        running = min(running, threads if self._no_thread else self.max_threads)
+        watching = 1 if self._leader is not None else 0
+        return running, max(0, threads - running - watching)
+
+    def set_balance(self, balance: Balance) -> None:
+        """Take new figures; they count from the next request on."""
+        self._balance = balance
+        self._requests = itertools.count(1)
+        self._next_balance = balance.latency
+
+    def request(self) -> None:
+        """Count a request for a thread; every so often, let surplus paused threads end."""
+        if next(self._requests) < self._next_balance or self._lock._is_owned():
+            return
+        with self._lock:
+            self._requests = itertools.count(1)
+            surplus = self._balance.surplus(*self.counts())
+            for seat in self._idle[:surplus]:
+                self._dismiss(seat)
+
+    def kill(self, timeout: float) -> None:
+        """Let every paused thread end and wait for them, at most `timeout` seconds."""
+        with self._lock:
+            seats = list(self._idle)
+            for seat in seats:
+                self._dismiss(seat)
+        self._join(seats, timeout)
+
+    def close(self, timeout: float) -> None:
+        """Let every thread end after the work that is ready, and wait for them, at most `timeout` seconds."""
+        with self._lock:
+            self._closing = True
+            self.deadlines.clear()
+            for seat in [*self._idle, *([self._leader] if self._leader is not None else [])]:
+                self._dismiss(seat)
+            if self.ready and not self._seats:
+                self._spawn()
+            seats = list(self._seats)
+        self._join(seats, timeout)
+
+    def repair(self) -> None:
+        """Complete a wake-up that was interrupted. Under the lock."""
+        if not self._waking:
+            return
+        for seat in list(self._seats):
+            if seat.identity == 0:  # nobody knows whether this thread was started: if it was, it will go again
+                del self._seats[seat]
+            elif seat.woken and seat.entered:
+                self._unlist(seat)
+                self._release(seat)
+        self._searching = any(seat.woken for seat in self._seats)
+        self._waking = False
+        self._wake()
+
+    def after_fork(self) -> None:
+        """Forget the threads: they did not come along into the child process."""
+        self.ready.clear()
+        self.deadlines.clear()
+        self._reset()
+        self._closing = True
+
+    # -- inside, under the lock
+
+    def _wake(self) -> None:
+        """Have one more thread look for work, unless one is on its way.
+
+        The steps stand in an order that :meth:`repair` can complete from wherever a
+        KeyboardInterrupt on the main thread cut them off.
+        """
+        if self._waking:
+            self.repair()
+            return
+        if self._searching:
+            return
+        if self._idle:
+            seat = self._idle[-1]
+        elif self._leader is not None:
+            seat = self._leader
+        else:
+            self._spawn()
+            return
+        self._call(seat)
+
+    def _call(self, seat: Seat) -> None:
+        """Wake a parked thread and hand it the search."""
+        self._waking = True
+        seat.woken = True
+        self._unlist(seat)
+        self._searching = True
+        self._release(seat)
+        self._waking = False
+
+    def _unlist(self, seat: Seat) -> None:
+        """Take a parked thread off its list."""
+        if self._leader is seat:
+            self._leader = None
+            self._wake_at = float("inf")
+        elif self._idle and self._idle[-1] is seat:
+            self._idle.pop()
+        elif seat in self._idle:
+            self._idle.remove(seat)
+
+    @staticmethod
+    def _release(seat: Seat) -> None:
+        # Only holders of the crew's lock release, so that the look and the release are one step. A
+        # lock that is free already lets its thread through just as well.
+        if seat.lock.locked():
+            seat.lock.release()
+
+    def _demote(self) -> None:
+        """Make the leader an ordinary parked thread; at its old wake-up time it finds that out."""
+        if self._leader is not None:
+            self._idle.append(self._leader)
+            self._leader = None
+            self._wake_at = float("inf")
+
+    def _dismiss(self, seat: Seat) -> None:
+        """Let a parked thread end."""
+        seat.leave = True
+        self._unlist(seat)
+        self._release(seat)
+
+    def _spawn(self, *, searching: bool = True) -> None:
+        """Start one more thread, if the limit allows.
+
+        The call returns at once: a bare thread starts the real one. `Thread.start` waits for the new
+        thread, which behind a busy cell takes two switch intervals with our lock held; and a
+        KeyboardInterrupt inside of it leaves nobody who knows whether the thread lives.
+        """
+        if len(self._seats) >= self.max_threads:
+            return
+        seat = Seat()
+        self._waking = True
+        seat.woken = searching
+        self._seats[seat] = None
+        if searching:
+            self._searching = True
+        try:
+            seat.identity = start_new_thread(self._launch, (seat,))
+            self._no_thread = False
+        except RuntimeError:
+            self._cannot_start(seat)
+        self._waking = False
+
+    def _cannot_start(self, seat: Seat) -> None:
+        # What is ready stays ready: every thread looks there when it becomes free.
+        self._no_thread = True
+        self._seats.pop(seat, None)
+        if seat.woken:
+            seat.woken = False
+            self._searching = False
+
+    def _launch(self, seat: Seat) -> None:
+        """Start the pool thread, from a bare thread that signals do not reach."""
+        thread = threading.Thread(target=self._loop, args=(seat,), name=f"bgpool-{next(_numbers)}", daemon=True)
+        seat.thread = thread
+        try:
+            thread.start()
+        except RuntimeError:
+            with self._lock:
+                self._cannot_start(seat)
+
+    def _join(self, seats: list[Seat], timeout: float) -> None:
+        """Wait until the threads have ended, at most `timeout` seconds in all. Without the lock."""
+        end = monotonic() + timeout
+        me = threading.current_thread()
+        for seat in seats:
+            pause = 0.0005
+            while seat.thread is None and seat in self._seats and monotonic() < end:
+                # The bare thread has not come to life yet.
+                allocate = allocate_lock()
+                allocate.acquire()
+                allocate.acquire(timeout=pause)
+            thread = seat.thread
+            if thread is None or thread is me:
+                continue
+            try:
+                thread.join(max(0.0, end - monotonic()))
+            except RuntimeError:  # it could not be started
+                continue
+
+    # -- the loop of a thread
+
+    def _loop(self, seat: Seat) -> None:
+        with self._lock:
+            if seat not in self._seats:
+                return
+            seat.entered = True
+            searching, seat.woken = seat.woken, False
+        try:
+            while True:
+                searching = self._drain(seat, searching)
+                with self._lock:
+                    if self._waking:
+                        self.repair()
+                    if searching:
+                        self._searching = searching = False
+                    self._take_due()
+                    if self.ready:
+                        continue
+                    if seat.leave or self._closing:
+                        self._seats.pop(seat, None)
+                        if self._leader is None and self.deadlines.heap:
+                            self._wake()
+                        return
+                    wait = self._park(seat)
+                self._flush()
+                taken = seat.lock.acquire(timeout=wait)
+                searching = self._unpark(seat, taken=taken)
+        finally:
+            close_runner()
+
+    def _drain(self, seat: Seat, searching: bool) -> bool:
+        """Execute what is ready, without the lock; return whether this thread still owes the search."""
+        ready = self.ready
+        heap = self.deadlines.heap
+        while True:
+            try:
+                task = ready.popleft()
+            except IndexError:
+                return searching
+            seat.task = task
+            if searching:
+                self._searching = searching = False
+            if not self._searching and (ready or (self._leader is None and heap)):
+                with self._lock:
+                    if ready or (self._leader is None and heap):
+                        self._wake()
+            self.request()
+            if type(task) is tuple:
+                self._run_entry(task)
+            else:
+                task.execute(seat)
+            seat.task = task = None
+            if heap and heap[0][0] <= monotonic():
+                return searching  # due workers do not wait behind a flood of jobs
+
+    def _take_due(self) -> None:
+        if self.suspended:
+            return
+        now = monotonic()
+        for _ in range(BATCH):
+            entry = self.deadlines.pop_due(now)
+            if entry is None:
+                return
+            self.ready.append(entry)
+
+    def _park(self, seat: Seat) -> float:
+        """Choose what this thread waits for, the next due instant or a call; return the seconds, -1 for no limit."""
+        due = None if self.suspended else self.deadlines.next_due()
+        if due is not None and self._leader is not None and due < self._wake_at:
+            self._demote()
+        if due is None or self._leader is not None:
+            self._idle.append(seat)
+            return -1.0
+        self._leader = seat
+        self._wake_at = due
+        if not self._idle and len(self._seats) < self.max_threads:
+            # Somebody will have to take over the watch when this thread runs what is due. That one
+            # is started now, while nobody is late.
+            self._spawn(searching=False)
+        return min(max(0.0, due - monotonic()), SLICE)
+
+    def _unpark(self, seat: Seat, *, taken: bool) -> bool:
+        """Leave the parked state; return whether this thread was handed the search."""
+        with self._lock:
+            if (seat.woken or seat.leave) and not taken:
+                seat.lock.acquire(timeout=0)  # the call came together with the time-out: it is answered
+            woken, seat.woken = seat.woken, False
+            if self._leader is seat:
+                self._leader = None
+                self._wake_at = float("inf")
+            elif seat in self._idle:
+                self._idle.remove(seat)
+            return woken

@@ -1,0 +1,132 @@
+"""Where runs are executed: what a pool asks of an executor, and the executor that uses the caller's thread.
+
+Every executor has the same two sources of work. *Deadlines* hold workers that are due later;
+*ready* holds what can be executed now. What is executed is either a due entry of the deadlines,
+which the pool knows how to run, or anything with a method ``execute(seat)``.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from .deadlines import Deadlines
+from .jobs import Balance, Job
+from .worker import BackgroundWorker
+
+__all__ = ["SLICE", "Executor", "InlineExecutor", "OwnedLock"]
+
+#: Longest wait in seconds, so that a suspend or a clock that was set is noticed.
+SLICE = 60.0
+
+
+class OwnedLock(Protocol):
+    """A re-entrant lock that can be asked whether this thread holds it."""
+
+    def __enter__(self) -> bool: ...
+    def __exit__(self, *args: object) -> None: ...
+    def _is_owned(self) -> bool: ...
+
+
+class Executor(Protocol):
+    """What a pool needs of the place where its runs are executed."""
+
+    ready: deque[Any]
+    deadlines: Deadlines[BackgroundWorker]
+    suspended: bool
+    #: Runs are executed by the thread that calls run_due(), and by no other.
+    inline: bool
+
+    def bind(
+        self,
+        lock: OwnedLock,
+        run_entry: Callable[[Any], None],
+        defer: Callable[[Callable[[], None]], None],
+        flush: Callable[[], None],
+    ) -> None:
+        """Learn the pool's lock, how it runs a due entry, and how work is put off while the lock is held, and done."""
+
+    def submitted(self) -> None:
+        """See to it that somebody looks at `ready`. Any thread, with or without the lock."""
+
+    def look(self) -> None:
+        """See to it that somebody looks at `ready`. Under the lock."""
+
+    def armed(self, due: float) -> None:
+        """See to it that somebody watches for `due`. Under the lock."""
+
+    def rearmed(self, due: float) -> None:
+        """Note a due instant that this thread of the executor will look at itself. Under the lock."""
+
+    def counts(self) -> tuple[int, int]:
+        """Return the counts of running and paused threads."""
+        ...
+
+    def set_balance(self, balance: Balance) -> None:
+        """Take new figures for the count of paused threads."""
+
+    def kill(self, timeout: float) -> None:
+        """End the paused threads; wait at most `timeout` seconds."""
+
+    def close(self, timeout: float) -> None:
+        """End all threads; wait at most `timeout` seconds."""
+
+    def repair(self) -> None:
+        """Complete what a KeyboardInterrupt cut off. Under the lock."""
+
+    def after_fork(self) -> None:
+        """Forget the threads in a forked child."""
+
+
+class InlineExecutor:
+    """Execute on the thread that calls :meth:`WorkerPool.run_due`; start no thread. For virtual time."""
+
+    inline = True
+
+    def __init__(self) -> None:
+        self.ready: deque[Any] = deque()
+        self.deadlines: Deadlines[BackgroundWorker] = Deadlines()
+        self.suspended = False
+
+    def bind(
+        self,
+        lock: OwnedLock,
+        run_entry: Callable[[Any], None],
+        defer: Callable[[Callable[[], None]], None],
+        flush: Callable[[], None],
+    ) -> None:
+        """Do nothing: the pool drives."""
+
+    def submitted(self) -> None:
+        """Do nothing: run_due() will look."""
+
+    def look(self) -> None:
+        """Do nothing: run_due() will look."""
+
+    def armed(self, due: float) -> None:
+        """Do nothing: run_due() will look."""
+
+    def rearmed(self, due: float) -> None:
+        """Do nothing: run_due() will look."""
+
+    def counts(self) -> tuple[int, int]:
+        """Return the count of accepted jobs and 0: there are no threads."""
+        return sum(1 for task in list(self.ready) if isinstance(task, Job)), 0
+
+    def set_balance(self, balance: Balance) -> None:
+        """Do nothing: there are no paused threads."""
+
+    def kill(self, timeout: float) -> None:
+        """Do nothing: there are no threads."""
+
+    def close(self, timeout: float) -> None:  # noqa: ARG002 - the protocol's signature
+        """Forget what waits."""
+        self.ready.clear()
+        self.deadlines.clear()
+
+    def repair(self) -> None:
+        """Do nothing: there is no watch."""
+
+    def after_fork(self) -> None:
+        """Do nothing: there are no threads."""

@@ -1,0 +1,281 @@
+"""Job: the handle of one task on a pooled thread. And how many paused threads are worth keeping."""
+
+from __future__ import annotations
+
+import enum
+import itertools
+from _thread import TIMEOUT_MAX, allocate_lock
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from .arguments import check_number, check_timeout
+from .errors import ArgumentTypeError, ArgumentValueError, JobCancelled, JobTimeout
+from .output import RunOutput
+from .runs import ErrorInfo
+
+if TYPE_CHECKING:
+    from _thread import LockType
+    from collections.abc import Callable
+
+    from .clock import Clock
+    from .output import RunCapture
+
+__all__ = ["Balance", "Job", "JobState"]
+
+_numbers = itertools.count(1)
+
+
+class JobState(enum.Enum):
+    """Where a job stands."""
+
+    #: Accepted; no thread has taken it yet.
+    WAITING = "waiting"
+    #: A thread executes its task.
+    RUNNING = "running"
+    #: The task returned.
+    DONE = "done"
+    #: The task raised.
+    FAILED = "failed"
+    #: Stopped before it began.
+    CANCELLED = "cancelled"
+
+
+class Job:
+    """The handle of one task, not of the thread that carries it.
+
+    A pool makes it (:meth:`WorkerPool.run_job`). A task that names a parameter ``_job`` receives it,
+    and can look at :attr:`should_stop`.
+
+    Notes
+    -----
+    Threads: may be used from any thread. Only :meth:`result` and :meth:`exception` block.
+    """
+
+    __slots__ = (
+        "_capture",
+        "_claim",
+        "_clock",
+        "_exception",
+        "_log",
+        "_state",
+        "_task",
+        "_value",
+        "_waiters",
+        "ended",
+        "error",
+        "id",
+        "name",
+        "output",
+        "should_stop",
+        "started",
+    )
+
+    def __init__(
+        self,
+        task: Callable[..., Any],
+        name: str | None,
+        clock: Clock,
+        capture: RunCapture | None,
+        log: Callable[[str], None],
+    ) -> None:
+        self.id: int = next(_numbers)
+        self.name: str = name if name is not None else f"job-{self.id}"
+        self._task: Callable[..., Any] | None = task
+        self._clock = clock
+        self._capture = capture
+        self._log = log
+        self._state = JobState.WAITING
+        # Whoever pops the one item decides what becomes of the job: a thread that runs it, or stop().
+        # list.pop is one step of the interpreter, so that no lock is needed.
+        self._claim: list[None] = [None]
+        self._waiters: list[LockType] = []
+        self._value: Any = None
+        self._exception: BaseException | None = None
+        #: Set by stop(): the task is asked to end.
+        self.should_stop = False
+        self.error: ErrorInfo | None = None
+        self.output: RunOutput | None = None
+        #: UTC epoch seconds, None before it began.
+        self.started: float | None = None
+        #: UTC epoch seconds, None before it ended.
+        self.ended: float | None = None
+
+    @property
+    def state(self) -> JobState:
+        """Where the job stands."""
+        return self._state
+
+    @property
+    def running(self) -> bool:
+        """Whether a thread executes the task now."""
+        return self._state is JobState.RUNNING
+
+    @property
+    def done(self) -> bool:
+        """Whether the job is over: returned, raised or cancelled."""
+        return self._state not in (JobState.WAITING, JobState.RUNNING)
+
+    def stop(self) -> bool:
+        """Take the job back if it waits; ask its task to end if it runs.
+
+        Returns
+        -------
+        bool
+            True if the task will not begin; False if it runs or is over. A running task is asked
+            through :attr:`should_stop` and cannot be forced.
+        """
+        self.should_stop = True
+        try:
+            self._claim.pop()
+        except IndexError:
+            return self._state is JobState.CANCELLED
+        self._task = None
+        self._exception = JobCancelled(f"job {self.name!r} was stopped before it began; run_job() makes a new one")
+        self._end(JobState.CANCELLED)
+        return True
+
+    def result(self, timeout: float | None = None) -> Any:
+        """Wait for the end and return what the task returned, or raise what it raised.
+
+        Parameters
+        ----------
+        timeout
+            Seconds; 0 looks without waiting, None waits without limit.
+
+        Raises
+        ------
+        JobTimeout
+            If the job had not ended in time.
+        JobCancelled
+            If it was stopped before it began.
+        ArgumentValueError
+            If `timeout` is negative or not finite.
+        """
+        self._wait(timeout)
+        if self._exception is not None:
+            raise self._exception
+        return self._value
+
+    def exception(self, timeout: float | None = None) -> BaseException | None:
+        """Wait for the end and return what the task raised, None if it returned.
+
+        Parameters
+        ----------
+        timeout
+            Seconds; 0 looks without waiting, None waits without limit.
+
+        Raises
+        ------
+        JobTimeout
+            If the job had not ended in time.
+        JobCancelled
+            If it was stopped before it began.
+        """
+        self._wait(timeout)
+        if self._state is JobState.CANCELLED and self._exception is not None:
+            raise self._exception
+        return self._exception
+
+    def _wait(self, timeout: float | None) -> None:
+        timeout = check_timeout(timeout)
+        if self.done:
+            return
+        waiter = allocate_lock()
+        waiter.acquire()
+        # The waiter is listed before the second look, and the end is noted before the waiters are
+        # released, so that one of the two always sees the other.
+        self._waiters.append(waiter)
+        if self.done or waiter.acquire(timeout=-1.0 if timeout is None else min(timeout, TIMEOUT_MAX)):
+            return
+        message = f"job {self.name!r} has not ended in time and goes on; wait again or stop() it"
+        raise JobTimeout(message)
+
+    def execute(self, seat: Any = None) -> None:
+        """Run the task on this thread, unless it was stopped. For the pool."""
+        try:
+            self._claim.pop()
+        except IndexError:
+            return
+        task, self._task = self._task, None
+        self.started = self._clock.time()
+        self._state = JobState.RUNNING
+        capture = self._capture
+        token = None
+        if capture is not None:
+            self.output = RunOutput()
+            token = capture.enter(self.output)
+        state = JobState.DONE
+        try:
+            self._value = self._call(task)
+        except BaseException as error:
+            state = JobState.FAILED
+            self.error = ErrorInfo.of(error)
+            # The frames would keep every local of the task alive: the text has them.
+            self._exception = error.with_traceback(None)
+        finally:
+            if capture is not None:
+                capture.exit(token)
+        if self.output is not None and self.output.empty:
+            self.output = None
+        if seat is not None:
+            seat.task = None  # before the end is visible: who sees the job done finds its thread paused
+        task = None
+        self._end(state)
+        if self.error is not None:
+            self._log(f"job {self.name!r} failed: {self.error.line}\n{self.error.traceback}")
+
+    def _call(self, task: Any) -> Any:
+        code = getattr(task, "__code__", None)
+        if code is not None and "_job" in code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]:
+            return task(_job=self)
+        return task()
+
+    def _end(self, state: JobState) -> None:
+        self.ended = self._clock.time()
+        self._state = state
+        for waiter in self._waiters:
+            waiter.release()
+
+    def __repr__(self) -> str:
+        """Return a text without state and address."""
+        return f"Job({self.name!r})"
+
+
+class Balance(NamedTuple):
+    """When and how far the paused threads are reduced."""
+
+    #: Most paused threads for one running thread.
+    target: float = 3.0
+    #: Count of requests between two looks.
+    latency: int = 1000
+    #: The paused threads are divided by this; the quotient ends.
+    reduce_factor: float = 2.0
+
+    @classmethod
+    def checked(cls, target: object, latency: object, reduce_factor: object) -> Balance:
+        """Return the balance; None stands for a default; bad values are refused with one sentence."""
+        standard = cls()
+        wanted = standard.target if target is None else check_number(target, "balance_target", "give 3.0 for example")
+        if wanted < 0:
+            message = f"balance_target must be 0 or greater, not {wanted}; give 3.0 for example"
+            raise ArgumentValueError(message)
+        if latency is None:
+            latency = standard.latency
+        if isinstance(latency, bool) or not isinstance(latency, int):
+            message = f"balance_latency must be a whole number, not {latency!r}; give 1000 for example"
+            raise ArgumentTypeError(message)
+        if latency < 1:
+            message = f"balance_latency must be at least 1, not {latency}; give 1000 for example"
+            raise ArgumentValueError(message)
+        factor = standard.reduce_factor
+        if reduce_factor is not None:
+            factor = check_number(reduce_factor, "balance_reduce_factor", "give 2.0 for example")
+        if factor < 1:
+            message = f"balance_reduce_factor must be at least 1, not {factor}; give 2.0 for example"
+            raise ArgumentValueError(message)
+        return cls(wanted, latency, factor)
+
+    def surplus(self, running: int, paused: int) -> int:
+        """Return the count of paused threads that should end."""
+        if paused / max(1, running) <= self.target:
+            return 0
+        return int(paused // self.reduce_factor)

@@ -1,0 +1,505 @@
+"""Machine: the state machine of the workers. The one place that decides.
+
+Every change of a worker's state happens in this module, under one lock, and what follows from it
+(queue entry, `finished`, leaving the pool) is derived from the state by one function, `_settle`.
+User code (callbacks, `finished`, loggers, subscribers) is called with no lock held.
+
+Two things can happen inside any line of a critical section, and both must not dead-lock or lose
+anything:
+
+*A ``__del__`` that calls the pool* runs on this very thread when the garbage collector does. The
+lock is re-entrant only so that such a call can see that its own thread holds it; it then puts its
+command on a list, and the outer section carries it out before it is left.
+
+*A KeyboardInterrupt on the main thread* leaves the section half-done; the ``with`` statement
+releases the lock. The worker is noted in `_touched` for the time of a change, and whoever takes the
+lock next finds it there and settles it: each command stores the new state first, in one step, and
+all that follows can be derived from it again.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Callable
+from typing import Any, cast
+
+from .arguments import check_instant, check_number
+from .clock import Clock
+from .errors import PoolClosed, PoolError
+from .events import EventKind, Hub, Subscription
+from .executors import SLICE, Executor, OwnedLock
+from .output import RunCapture, RunOutput
+from .runs import DONE, ENDED, FAILED, ErrorInfo, RunningRun
+from .schedule import Once, retry_delay
+from .starts import Start
+from .states import ACTIVE, WorkerState, next_state
+from .worker import BackgroundWorker
+
+__all__ = ["Machine"]
+
+
+class _Finish:
+    """Calls `finished` of one ended start, on the thread that executes it."""
+
+    __slots__ = ("machine", "start", "worker")
+
+    def __init__(self, machine: Machine, worker: BackgroundWorker, start: Start) -> None:
+        self.machine = machine
+        self.worker = worker
+        self.start = start
+
+    def execute(self, seat: object = None) -> None:  # noqa: ARG002 - one form for everything a pool thread executes
+        self.machine._finish(self.worker, self.start)
+
+
+class Machine:
+    """What every pool does with its workers: commands, runs, virtual time.
+
+    The base of :class:`WorkerPool`, which adds what people call.
+    """
+
+    def __init__(self, clock: Clock, executor: Executor, name: str) -> None:
+        self.name = name
+        self.clock: Clock = clock
+        #: Leads what runs print into their records; None leaves output alone.
+        self.capture: RunCapture | None = None
+        self.closed = False
+        self._executor = executor
+        self._ready = executor.ready
+        self._deadlines = executor.deadlines
+        self._lock = cast("OwnedLock", threading.RLock())
+        #: Commands of calls that found the lock held by their own thread, oldest first.
+        self._deferred: deque[Callable[[], None]] = deque()
+        #: The worker that a command is changing; left behind only where that was cut off.
+        self._touched: BackgroundWorker | None = None
+        #: Every worker in the pool by its id. Single dict operations need no lock.
+        self._workers: dict[int, BackgroundWorker] = {}
+        self._hub = Hub(clock, self._post)
+        executor.bind(self._lock, self._run_entry, self._deferred.append, self._flush)
+
+    def _post(self, subscription: Subscription) -> None:
+        self._ready.append(subscription)
+        if not self._lock._is_owned():  # who holds the lock has somebody look when it is done
+            self._executor.submitted()
+
+    def _refuse_if_closed(self) -> None:
+        if self.closed:
+            message = f"the pool {self.name!r} was closed; make a new WorkerPool()"
+            raise PoolClosed(message)
+
+    def _note(self, worker: BackgroundWorker, kind: EventKind, text: str = "") -> None:
+        self._hub.note(worker.id, worker._name, kind, text)
+
+    # -- commands of workers (see engine.worker.Host)
+
+    def start_worker(self, worker: BackgroundWorker, kwargs: dict[str, Any]) -> None:
+        """Start `worker`; :meth:`BackgroundWorker.start` says how."""
+        self._refuse_if_closed()
+        start = worker._new_start(kwargs, self.clock.monotonic(), self.clock.time())
+        self._change(worker, lambda: self._begin_start(worker, start, kwargs))
+
+    def restart_worker(self, worker: BackgroundWorker) -> None:
+        """Start `worker` with the arguments of its last start."""
+        self.start_worker(worker, worker.args)
+
+    def stop_worker(self, worker: BackgroundWorker) -> None:
+        """Stop `worker`; :meth:`BackgroundWorker.stop` says how."""
+        self._change(worker, lambda: self._stop(worker))
+
+    def pause_worker(self, worker: BackgroundWorker) -> None:
+        """Pause `worker`; :meth:`BackgroundWorker.pause` says how."""
+        self._change(worker, lambda: self._pause(worker))
+
+    def unpause_worker(self, worker: BackgroundWorker, immediately: bool) -> None:
+        """Unpause `worker`; :meth:`BackgroundWorker.unpause` says how."""
+        self._change(worker, lambda: self._unpause(worker, immediately=immediately))
+
+    def run_worker_now(self, worker: BackgroundWorker) -> None:
+        """Run `worker` at once; :meth:`BackgroundWorker.work_now` says how."""
+        self._change(worker, lambda: self._run_now(worker))
+
+    def epoch(self, monotonic: float) -> float:
+        """Return a monotonic instant in UTC epoch seconds."""
+        return self.clock.time() + (monotonic - self.clock.monotonic())
+
+    def changed(self, worker: BackgroundWorker) -> None:
+        """Tell who watches that a setting of `worker` was written."""
+        self._hub.changed(worker.id)
+
+    def _change(self, worker: BackgroundWorker, command: Callable[[], None]) -> None:
+        """Carry out a command on a worker under the lock."""
+        lock = self._lock
+        if lock._is_owned():
+            self._deferred.append(lambda: self._carry_out(worker, command))
+            return
+        with lock:
+            self._mend()
+            self._carry_out(worker, command)
+        self._flush()
+
+    def _carry_out(self, worker: BackgroundWorker, command: Callable[[], None]) -> None:
+        self._touched = worker
+        try:
+            command()
+        except PoolError:
+            self._touched = None
+            raise
+        self._settle(worker)
+        if self._ready:
+            self._executor.look()
+        self._touched = None
+
+    def _mend(self) -> None:
+        """Complete a change that a KeyboardInterrupt cut off. Under the lock."""
+        worker = self._touched
+        if worker is not None:
+            self._touched = None
+            self._executor.repair()
+            self._deadlines.cancel(worker)
+            self._settle(worker)
+            if self._ready:
+                self._executor.look()
+
+    def _flush(self) -> None:
+        """Carry out what was put off while the lock was held. Without the lock."""
+        while self._deferred:
+            with self._lock:
+                self._mend()
+                while self._deferred:
+                    command = self._deferred.popleft()
+                    try:
+                        command()
+                    except PoolError as error:
+                        self._hub.log(f"a call from within the pool was refused: {error}")
+
+    # -- the state machine, under the lock
+
+    def _begin_start(self, worker: BackgroundWorker, start: Start, kwargs: dict[str, Any]) -> None:
+        state = next_state(worker._state, "start", worker._name)
+        worker._start = start
+        worker._state = state
+        worker.args = kwargs
+        worker.run_count = worker.failure_count = worker.missed_count = 0
+        worker.last_error = None
+        self._deadlines.cancel(worker)
+        self._workers[worker.id] = worker
+        self._note(worker, EventKind.STARTED)
+
+    def _stop(self, worker: BackgroundWorker) -> None:
+        if worker._state not in ACTIVE:
+            return
+        in_flight = isinstance(worker._busy, RunningRun)
+        worker._state = next_state(worker._state, "stop in flight" if in_flight else "stop", worker._name)
+        self._hub.changed(worker.id)
+
+    def _pause(self, worker: BackgroundWorker) -> None:
+        if worker._state is WorkerState.PAUSED:
+            return
+        worker._state = next_state(worker._state, "pause", worker._name)
+        if worker._start is not None:
+            worker._start.now = False
+        self._deadlines.cancel(worker)
+        self._note(worker, EventKind.PAUSED)
+
+    def _unpause(self, worker: BackgroundWorker, *, immediately: bool) -> None:
+        start = worker._start
+        if worker._state is not WorkerState.PAUSED or start is None:
+            return
+        busy = worker._busy
+        own_run = isinstance(busy, RunningRun) and busy.start is start
+        start.resume(self.clock.monotonic())
+        start.now = start.now or immediately
+        worker._state = next_state(worker._state, "unpause in flight" if own_run else "unpause", worker._name)
+        self._deadlines.cancel(worker)
+        self._note(worker, EventKind.UNPAUSED)
+
+    def _run_now(self, worker: BackgroundWorker) -> None:
+        if worker._state not in ACTIVE or worker._start is None:
+            next_state(worker._state, "run now", worker._name)
+            return
+        worker._start.now = True
+        self._deadlines.cancel(worker)
+        self._hub.changed(worker.id)
+
+    def _settle(self, worker: BackgroundWorker) -> None:
+        """Derive queue entry, `finished` and membership from the worker's state. May be called again at any time."""
+        start = worker._start
+        if start is None:
+            return
+        if start.previous is not None:
+            self._note_end(worker, start.previous)
+            start.previous = None
+        stopped = worker._state in (WorkerState.STOPPED, WorkerState.STOPPING)
+        if stopped and not start.ended:
+            self._note_end(worker, start)
+        if stopped or worker._busy is not None:
+            self._deadlines.cancel(worker)
+        if worker._busy is not None:
+            return
+        if worker._state is WorkerState.STOPPED and worker._dispose:
+            self._leave(worker)
+        if worker._endings:
+            worker._busy = ending = worker._endings.popleft()
+            self._ready.append(_Finish(self, worker, ending))
+        elif worker._state is WorkerState.WAITING or (worker._state is WorkerState.PAUSED and start.now):
+            if not worker._token:
+                due = self.clock.monotonic() if start.now else start.due
+                self._deadlines.push(due, worker)
+                self._executor.armed(due)
+        else:
+            self._deadlines.cancel(worker)
+
+    def _note_end(self, worker: BackgroundWorker, start: Start) -> None:
+        if start.finish_call is not None:
+            worker._endings.append(start)
+        start.ended = True
+        self._note(worker, EventKind.STOPPED)
+
+    def _leave(self, worker: BackgroundWorker) -> None:
+        if self._workers.pop(worker.id, None) is not None:
+            self._note(worker, EventKind.REMOVED)
+
+    # -- a run, from its due entry to its record
+
+    def _run_entry(self, entry: tuple[float, int, BackgroundWorker], *, on_crew: bool = True) -> None:
+        """Run the worker of a due entry on this thread, unless it was stopped meanwhile."""
+        due, token, worker = entry
+        with self._lock:
+            if self._touched is not None:
+                self._mend()
+            run = self._begin(worker, token, due)
+        if self._deferred:
+            self._flush()
+        if run is None:
+            return
+        value, error, outcome = self._call(run)
+        with self._lock:
+            if self._touched is not None:
+                self._mend()
+            self._end(worker, run, (value, error, outcome), on_crew=on_crew)
+        if self._deferred:
+            self._flush()
+        if error is not None:
+            self._hub.log(f"run {run.number} of worker {worker._name!r} failed: {error.line}\n{error.traceback}")
+
+    def _begin(self, worker: BackgroundWorker, token: int, due: float) -> RunningRun | None:
+        start = worker._start
+        if worker._token != token or start is None:
+            return None
+        worker._token = 0
+        schedule = start.schedule
+        if isinstance(schedule, Once) and schedule.at is not None and not start.now and not start.retrying:
+            left = schedule.at - self.clock.time()
+            if left > 0:
+                start.due = self.clock.monotonic() + min(left, SLICE)
+                self._settle(worker)
+                return None
+        on_demand, start.now = start.now, False
+        worker._state = next_state(worker._state, "begin", worker._name)
+        run = RunningRun(self.clock, start, due, on_demand=on_demand)
+        worker._busy = run
+        if start.attempt == 1:
+            worker.run_count += 1
+        self._hub.changed(worker.id)
+        return run
+
+    def _call(self, run: RunningRun) -> tuple[Any, ErrorInfo | None, str]:
+        """Call the callback; return its value, its error as text, and the outcome. Without the lock."""
+        capture = self.capture
+        token = None
+        if capture is not None:
+            run.output = RunOutput()
+            token = capture.enter(run.output)
+        try:
+            value = run.start.call()
+        except SystemExit:
+            return None, None, ENDED
+        except BaseException as error:
+            return None, ErrorInfo.of(error), FAILED
+        finally:
+            if capture is not None:
+                capture.exit(token)
+        return value, None, ENDED if value is False else DONE
+
+    def _end(
+        self,
+        worker: BackgroundWorker,
+        run: RunningRun,
+        result: tuple[Any, ErrorInfo | None, str],
+        *,
+        on_crew: bool,
+    ) -> None:
+        value, error, outcome = result
+        now = self.clock.monotonic()
+        start: Start = run.start
+        worker._records.append(run.record(now, outcome, value, error))
+        worker._busy = None
+        if start is worker._start:
+            if error is not None:
+                worker.failure_count += 1
+                worker.last_error = error
+            if worker._state in ACTIVE:
+                self._advance(worker, start, run, outcome, now)
+        if worker._state is WorkerState.STOPPING:
+            worker._state = next_state(worker._state, "last", worker._name)
+        self._note(
+            worker, EventKind.FAILED if error is not None else EventKind.RUN, "" if error is None else error.line
+        )
+        armed_before = worker._token
+        if on_crew and worker._state is WorkerState.WAITING and not worker._endings and not armed_before:
+            # The common case: this thread looks at the queue itself before it parks.
+            due = now if start.now else start.due
+            if start is worker._start:
+                self._deadlines.push(due, worker)
+                self._executor.rearmed(due)
+                return
+        self._settle(worker)
+
+    def _advance(self, worker: BackgroundWorker, start: Start, run: RunningRun, outcome: str, now: float) -> None:
+        """Choose what comes after a run of the present start."""
+        if outcome == FAILED and worker._ignore_exception:
+            start.due = now + retry_delay(start.attempt)
+            start.attempt += 1
+            start.retrying = True
+            worker._state = next_state(worker._state, "again", worker._name)
+            return
+        start.counted += 1
+        limit = worker._max_count
+        if outcome == ENDED or (limit is not None and start.counted >= limit):
+            worker._state = next_state(worker._state, "last", worker._name)
+            return
+        worker.missed_count += start.advance(now, worker._interval, on_demand=run.on_demand)
+        worker._state = next_state(worker._state, "again", worker._name)
+
+    def _finish(self, worker: BackgroundWorker, start: Start) -> None:
+        """Call `finished` of an ended start on this thread."""
+        with self._lock:
+            if start.finish_claimed or start.finish_call is None:
+                return
+            start.finish_claimed = True
+        error = None
+        capture = self.capture
+        token = capture.enter(RunOutput()) if capture is not None else None
+        try:
+            start.finish_call()
+        except BaseException as raised:
+            error = ErrorInfo.of(raised)
+        finally:
+            if capture is not None:
+                capture.exit(token)
+        with self._lock:
+            worker._busy = None
+            self._mend()
+            self._settle(worker)
+        self._flush()
+        if error is not None:
+            self._hub.log(f"finished of worker {worker._name!r} failed: {error.line}\n{error.traceback}")
+
+    # -- virtual time and suspension
+
+    def run_due(self, now: float | None = None) -> float | None:
+        """Execute everything that is due, on this thread.
+
+        Parameters
+        ----------
+        now
+            Monotonic seconds up to which entries count as due; None asks the clock, again after each run.
+
+        Returns
+        -------
+        float or None
+            The next due instant in monotonic seconds; None if nothing is to come.
+
+        Notes
+        -----
+        Threads: may be called from any thread; blocks as long as the callbacks take. With a
+        :class:`ThreadCrew` this thread helps its threads.
+        """
+        limit = None if now is None else check_number(now, "now", "give monotonic seconds")
+        while True:
+            with self._lock:
+                self._mend()
+                moment = self.clock.monotonic() if limit is None else limit
+                entry = None if self._executor.suspended else self._deadlines.pop_due(moment)
+                if entry is None and not self._ready:
+                    return self._deadlines.next_due()
+            if entry is not None:
+                self._run_entry(entry, on_crew=False)
+            while self._ready:
+                try:
+                    task = self._ready.popleft()
+                except IndexError:
+                    break
+                if type(task) is tuple:
+                    self._run_entry(task, on_crew=False)
+                else:
+                    task.execute()
+
+    def reschedule(self, worker: BackgroundWorker, at: float) -> None:
+        """Move the next run of a started worker to `at` (UTC epoch seconds); one that is paused goes on.
+
+        Raises
+        ------
+        InvalidTransition
+            If the worker is not started.
+        """
+        due = self.clock.monotonic() + (check_instant(at) - self.clock.time())
+        self._change(worker, lambda: self._reschedule(worker, due))
+
+    def _reschedule(self, worker: BackgroundWorker, due: float) -> None:
+        start = worker._start
+        if worker._state not in ACTIVE or start is None:
+            next_state(worker._state, "reschedule", worker._name)
+            return
+        self._unpause(worker, immediately=False)
+        start.due = due
+        self._deadlines.cancel(worker)
+        self._hub.changed(worker.id)
+
+    def suspend(self) -> None:
+        """Let no worker's run begin before resume(); runs in flight and jobs go on."""
+        self._executor.suspended = True
+
+    def resume(self) -> None:
+        """Go on after suspend()."""
+        with self._lock:
+            self._executor.suspended = False
+            due = self._deadlines.next_due()
+            if due is not None:
+                self._executor.armed(due)
+        self._flush()
+
+    # -- for the end and for tests
+
+    def _forget_threads(self) -> None:
+        """Close this pool in a forked child: its threads live in the parent, its lock may be held by one of them."""
+        self.closed = True
+        self._lock = cast("OwnedLock", threading.RLock())
+        self._executor.bind(self._lock, self._run_entry, self._deferred.append, self._flush)
+        self._executor.after_fork()
+        self._deferred.clear()
+        self._touched = None
+        self._hub.close()
+
+    def check(self) -> None:
+        """Assert the invariants of every worker; for tests. Under the lock for a moment."""
+        with self._lock:
+            self._mend()
+            queued: dict[int, int] = {}
+            for _, _, worker in [*self._deadlines.live(), *[t for t in self._ready if type(t) is tuple]]:
+                queued[worker.id] = queued.get(worker.id, 0) + 1
+            for worker in list(self._workers.values()):
+                start = worker._start
+                entries = queued.get(worker.id, 0) if worker._token else 0
+                told = f"{worker!r}: {worker._state}, {entries} entries, busy {worker._busy!r}"
+                assert entries <= 1, f"more than one live entry: {told}"  # noqa: S101 - that is what check() is for
+                wanted = worker._busy is None and (
+                    worker._state is WorkerState.WAITING
+                    or (worker._state is WorkerState.PAUSED and start is not None and start.now)
+                )
+                assert entries == int(wanted), f"live entry if and only if a run is to come: {told}"  # noqa: S101
+                in_flight = isinstance(worker._busy, RunningRun)
+                assert in_flight or worker._state not in (WorkerState.RUNNING, WorkerState.STOPPING), told  # noqa: S101
+                assert worker._state is not WorkerState.STOPPED or not in_flight, told  # noqa: S101
+                assert (start is None) == (worker._state is WorkerState.NEW), told  # noqa: S101

@@ -1,0 +1,136 @@
+"""What a run printed and displayed, in bounds."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Mapping
+from threading import RLock
+from typing import Any, Protocol
+
+__all__ = ["MAX_CHARACTERS", "MAX_DISPLAYS", "MAX_LINES", "RunCapture", "RunOutput"]
+
+#: Most characters that the output of one run keeps; older ones are dropped first.
+MAX_CHARACTERS = 64_000
+#: Most line ends that the output of one run keeps.
+MAX_LINES = 1_000
+#: Most rich displays that the output of one run keeps.
+MAX_DISPLAYS = 20
+#: Most characters of one rich display; a larger bundle keeps only its plain text.
+MAX_DISPLAY_CHARACTERS = 2_000_000
+
+
+class RunCapture(Protocol):
+    """Leads what a run prints into the run's record. Called on the run's thread."""
+
+    def enter(self, output: RunOutput, /) -> object:
+        """Lead output of this thread into `output`; return what :meth:`exit` needs."""
+        ...
+
+    def exit(self, token: Any, /) -> None:
+        """Undo :meth:`enter`."""
+        ...
+
+
+class RunOutput:
+    """The bounded log of one run: stdout, stderr and rich displays in the order in which they came.
+
+    The newest part is kept. :meth:`text` says how much was dropped.
+
+    Notes
+    -----
+    Threads: any thread may write and read at any time; nothing blocks for long.
+    """
+
+    __slots__ = ("_characters", "_chunks", "_cut", "_displays", "_lines", "_lock", "dropped_lines", "version")
+
+    def __init__(self) -> None:
+        # Re-entrant: a __del__ that prints may run while this thread is inside write().
+        self._lock = RLock()
+        self._chunks: deque[tuple[str, str]] = deque()
+        self._displays: deque[dict[str, Any]] = deque(maxlen=MAX_DISPLAYS)
+        self._characters = 0
+        self._lines = 0
+        self._cut = False
+        #: Count of line ends that were dropped.
+        self.dropped_lines = 0
+        #: Grows with every write, so that a reader sees cheaply whether something is new.
+        self.version = 0
+
+    def write(self, stream: str, text: str) -> None:
+        """Append `text` to `stream` ("stdout" or "stderr"); the oldest part gives way."""
+        if not text:
+            return
+        with self._lock:
+            self._append(stream, text)
+
+    def display(self, data: Mapping[str, Any]) -> None:
+        """Append a rich display, a mapping from MIME type to data."""
+        bundle = {str(kind): value for kind, value in data.items()}
+        plain = str(bundle.get("text/plain", "<display>"))
+        if sum(len(value) for value in bundle.values() if isinstance(value, str | bytes)) > MAX_DISPLAY_CHARACTERS:
+            bundle = {"text/plain": plain[:MAX_CHARACTERS]}
+        with self._lock:
+            self._displays.append(bundle)
+            self._append("display", plain if plain.endswith("\n") else plain + "\n")
+
+    def _append(self, stream: str, text: str) -> None:
+        if len(text) > MAX_CHARACTERS:
+            self.dropped_lines += text.count("\n", 0, -MAX_CHARACTERS)
+            self._cut = True
+            text = text[-MAX_CHARACTERS:]
+        lines = text.count("\n")
+        if lines > MAX_LINES:
+            kept = text.split("\n")[-MAX_LINES - 1 :]
+            self.dropped_lines += lines - MAX_LINES
+            self._cut = True
+            text = "\n".join(kept)
+            lines = MAX_LINES
+        self._chunks.append((stream, text))
+        self._characters += len(text)
+        self._lines += lines
+        while self._characters > MAX_CHARACTERS or self._lines > MAX_LINES:
+            _, old = self._chunks.popleft()
+            ends = old.count("\n")
+            self._characters -= len(old)
+            self._lines -= ends
+            self.dropped_lines += ends
+            self._cut = True
+        self.version += 1
+
+    def _joined(self, stream: str | None) -> str:
+        with self._lock:
+            chunks = list(self._chunks)
+        return "".join(text for kind, text in chunks if stream is None or kind == stream)
+
+    def text(self) -> str:
+        """Return everything that was kept as text, with a first line that says what was dropped."""
+        body = self._joined(None)
+        if not self._cut:
+            return body
+        dropped = f"{self.dropped_lines:,} lines" if self.dropped_lines != 1 else "1 line"
+        return f"… {dropped} dropped\n{body}" if self.dropped_lines else f"… start of a long line dropped\n{body}"
+
+    @property
+    def stdout(self) -> str:
+        """What was kept of the standard output."""
+        return self._joined("stdout")
+
+    @property
+    def stderr(self) -> str:
+        """What was kept of the standard error."""
+        return self._joined("stderr")
+
+    @property
+    def displays(self) -> list[dict[str, Any]]:
+        """The rich displays that were kept, oldest first."""
+        with self._lock:
+            return list(self._displays)
+
+    @property
+    def empty(self) -> bool:
+        """Whether nothing was written."""
+        return self.version == 0
+
+    def __repr__(self) -> str:
+        """Return a text without contents, equal for equal sizes."""
+        return f"RunOutput({self._characters} characters, {len(self._displays)} displays)"

@@ -1,0 +1,483 @@
+"""WorkerPool: what people call. What then happens to a worker is decided in :mod:`.machine`."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import weakref
+from collections import deque
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from .arguments import (
+    check_callable,
+    check_count,
+    check_delay,
+    check_flag,
+    check_instant,
+    check_interval,
+    check_name,
+    check_pattern,
+    safe_repr,
+)
+from .clock import Clock, SystemClock
+from .crew import MAX_THREADS, ThreadCrew
+from .errors import ArgumentValueError, PoolError, WorkerNotFound
+from .events import ChangeFeed, EventKind, PoolEvent, Subscription
+from .executors import Executor
+from .globs import matcher
+from .jobs import Balance, Job
+from .machine import Machine
+from .states import ACTIVE, WorkerState
+from .worker import BackgroundWorker, WorkerSnapshot
+
+__all__ = ["JOBS_KEPT", "WorkerPool"]
+
+#: Most ended jobs that jobs() still lists.
+JOBS_KEPT = 50
+
+_pools: weakref.WeakSet[WorkerPool] = weakref.WeakSet()
+
+
+class WorkerPool(Machine):
+    """Runs workers, actors and jobs on pooled threads.
+
+    Parameters
+    ----------
+    clock
+        Where the time is read; None is the machine's clock. :class:`~bgpool_jupyter.testing.ManualClock`
+        goes together with an `executor` that starts no thread.
+    executor
+        Where runs are executed; None is a :class:`ThreadCrew` of its own. An executor belongs to one pool.
+    max_threads
+        Most threads, at least 2. Work beyond that waits for a thread that becomes free. Not used with `executor`.
+    name
+        What error messages call the pool.
+
+    Notes
+    -----
+    Threads: every method may be called from any thread, from callbacks and from ``__del__``, and
+    returns at once, but for :meth:`close`, :meth:`kill_jobs` and :meth:`run_due`. No thread is
+    started before something is.
+    """
+
+    def __init__(
+        self,
+        *,
+        clock: Clock | None = None,
+        executor: Executor | None = None,
+        max_threads: int = MAX_THREADS,
+        name: str = "bgpool",
+    ) -> None:
+        threads = check_count(max_threads, "max_threads")
+        if threads is None or threads < 2:  # noqa: PLR2004 - one watches the clock, one executes
+            message = f"max_threads must be at least 2, not {max_threads!r}; leave it out for {MAX_THREADS}"
+            raise ArgumentValueError(message)
+        super().__init__(
+            SystemClock() if clock is None else clock,
+            ThreadCrew(threads) if executor is None else executor,
+            check_name(name) or "bgpool",
+        )
+        self._ids = itertools.count(1)
+        self._jobs: deque[Job] = deque(maxlen=JOBS_KEPT)
+        _pools.add(self)
+
+    # -- making workers, actors, jobs
+
+    def new_worker(
+        self,
+        interval: float,
+        callback: Callable[..., Any],
+        name: str | None = None,
+        start_with_delay: bool | None = False,
+        max_count: int | None = None,
+        dispose: bool | None = True,
+        run_on_time: bool | None = True,
+        run_past_events: bool | None = False,
+        finished: Callable[..., Any] | None = None,
+        ignore_exception: bool | None = False,
+        data: Any = None,
+    ) -> BackgroundWorker:
+        """Create and register a worker that runs `callback` periodically; nothing runs before its start().
+
+        Parameters
+        ----------
+        interval
+            Seconds between two runs, greater than 0.
+        callback
+            What is run. If it names a parameter ``_data`` it receives `data`, if it names ``_worker``
+            the worker. The worker ends when it returns ``False``; any other value goes on. A coroutine
+            function is awaited.
+        name
+            What globs match; None has one made. It need not be unique.
+        start_with_delay
+            Whether the first run is one interval after start().
+        max_count
+            Count of runs, at least 1, after which the worker ends; None for no limit.
+        dispose
+            Whether the worker leaves the pool when it ends.
+        run_on_time
+            True: slots on the grid ``first + k * interval``. False: `interval` seconds from the end of
+            a run to the start of the next.
+        run_past_events
+            Whether a slot that passed is made up; otherwise it is dismissed and counted as missed.
+        finished
+            Called once for each start that ended, with the arguments of the callback.
+        ignore_exception
+            Whether a run that raised is tried again, after 0.1 s, then twice as long each time, up to
+            60 s. Otherwise the worker goes on at its next slot.
+        data
+            Any object, for the callback.
+
+        Returns
+        -------
+        BackgroundWorker
+            The worker, in state *new*.
+
+        Raises
+        ------
+        ArgumentTypeError
+            If an argument has a wrong type; nothing is registered.
+        ArgumentValueError
+            If an argument has a value that cannot be used; nothing is registered.
+        PoolClosed
+            If the pool was closed.
+        """
+        return self._register(
+            callback=check_callable(callback, "callback"),
+            interval=check_interval(interval),
+            name=check_name(name),
+            start_with_delay=check_flag(start_with_delay, "start_with_delay", default=False),
+            max_count=check_count(max_count),
+            dispose=check_flag(dispose, "dispose", default=True),
+            run_on_time=check_flag(run_on_time, "run_on_time", default=True),
+            run_past_events=check_flag(run_past_events, "run_past_events", default=False),
+            finished=None if finished is None else check_callable(finished, "finished"),
+            ignore_exception=check_flag(ignore_exception, "ignore_exception", default=False),
+            data=data,
+        )
+
+    def new_actor(
+        self,
+        callback: Callable[..., Any],
+        delay: float | None = 0.0,
+        at: float | None = None,
+        name: str | None = None,
+        dispose: bool | None = True,
+        finished: Callable[..., Any] | None = None,
+        ignore_exception: bool | None = False,
+        data: Any = None,
+    ) -> BackgroundWorker:
+        """Create and register a worker that runs `callback` once; nothing runs before its start().
+
+        Parameters
+        ----------
+        callback
+            As for :meth:`new_worker`.
+        delay
+            Seconds from start() to the run, 0 or greater; None is 0.
+        at
+            The instant of the run in UTC epoch seconds, or as a datetime with a time zone; one that has
+            passed means at once. The wall clock is looked at again at least once a minute, so that a
+            clock that is set, or a suspend, is honoured. None: not given.
+        name, dispose, finished, ignore_exception, data
+            As for :meth:`new_worker`.
+
+        Returns
+        -------
+        BackgroundWorker
+            The actor, in state *new*.
+
+        Raises
+        ------
+        ArgumentTypeError
+            If an argument has a wrong type; nothing is registered.
+        ArgumentValueError
+            If both `delay` and `at` are given, or a value cannot be used; nothing is registered.
+        PoolClosed
+            If the pool was closed.
+        """
+        seconds = 0.0 if delay is None else check_delay(delay)
+        instant = None if at is None else check_instant(at)
+        if instant is not None and seconds > 0:
+            message = f"delay={delay!r} and at={at!r} cannot both be given; leave one of them out"
+            raise ArgumentValueError(message)
+        return self._register(
+            callback=check_callable(callback, "callback"),
+            delay=seconds,
+            at=instant,
+            is_actor=True,
+            name=check_name(name),
+            start_with_delay=False,
+            max_count=1,
+            dispose=check_flag(dispose, "dispose", default=True),
+            run_on_time=True,
+            run_past_events=False,
+            finished=None if finished is None else check_callable(finished, "finished"),
+            ignore_exception=check_flag(ignore_exception, "ignore_exception", default=False),
+            data=data,
+        )
+
+    def _register(self, **settings: Any) -> BackgroundWorker:
+        self._refuse_if_closed()
+        worker = BackgroundWorker(self, next(self._ids), **settings)
+        self._workers[worker.id] = worker
+        self._note(worker, EventKind.REGISTERED)
+        return worker
+
+    def run_job(self, task: Callable[..., Any], name: str | None = None) -> Job:
+        """Run `task` on a pooled thread, on a paused one if there is one.
+
+        Parameters
+        ----------
+        task
+            What is run, without arguments: use a lambda for them. A task that names a parameter
+            ``_job`` receives the job.
+        name
+            What the job is called; None has a name made.
+
+        Returns
+        -------
+        Job
+            The handle of this task.
+
+        Raises
+        ------
+        ArgumentTypeError
+            If `task` is not callable or `name` no str; nothing is run.
+        PoolClosed
+            If the pool was closed.
+        """
+        if not callable(task):
+            check_callable(task, "task")
+        if self.closed:
+            self._refuse_if_closed()
+        job = Job(task, name if name is None else check_name(name), self.clock, self.capture, self._hub.log)
+        self._jobs.append(job)
+        self._ready.append(job)
+        self._executor.submitted()
+        return job
+
+    # -- looking at them
+
+    def worker(self, worker_id: int) -> BackgroundWorker:
+        """Return the worker with this id.
+
+        Raises
+        ------
+        WorkerNotFound
+            If the pool has no such worker.
+        """
+        try:
+            return self._workers[worker_id]
+        except (KeyError, TypeError):
+            message = f"the pool has no worker with id {safe_repr(worker_id)}; find_workers() lists them"
+            raise WorkerNotFound(message) from None
+
+    def find_workers(self, name: str | None = None, running: bool | None = None) -> list[BackgroundWorker]:
+        """Return the workers that match, in the order in which they were made.
+
+        Parameters
+        ----------
+        name
+            A glob with ``*``, ``?`` and ``[...]``, case-sensitive; None matches all.
+        running
+            True: only those that are started and have not ended; False: only the others; None: all.
+        """
+        found = list(self._workers.values())
+        if name is not None:
+            match = matcher(check_pattern(name))
+            found = [worker for worker in found if match(worker._name)]
+        if running is not None:
+            wanted = check_flag(running, "running", default=True)
+            found = [worker for worker in found if worker.running is wanted]
+        return found
+
+    def snapshot(self, ids: Iterable[int] | None = None) -> list[WorkerSnapshot]:
+        """Return the workers with these ids (None: all) as they are now, in id order; unknown ids are left out."""
+        if ids is None:
+            return [worker.snapshot() for worker in list(self._workers.values())]
+        found = (self._workers.get(worker_id) for worker_id in sorted(ids))
+        return [worker.snapshot() for worker in found if worker is not None]
+
+    def jobs(self) -> list[Job]:
+        """Return the latest jobs, at most 50, oldest first."""
+        return list(self._jobs)
+
+    def count_jobs(self) -> tuple[int, int]:
+        """Return the counts of running and of paused pool threads.
+
+        Work that was accepted counts as running from then on, also for the moment that its thread
+        needs to take it up. The one thread that watches the clock is not paused.
+        """
+        return self._executor.counts()
+
+    # -- steering many at once
+
+    def start_workers(self, name: str | None = None) -> list[BackgroundWorker]:
+        """Start the workers that match and are not started, with the arguments of their last start; return them."""
+        return [w.start(**w.args) for w in self.find_workers(name) if w._state not in ACTIVE]
+
+    def stop_workers(self, name: str | None = None) -> list[BackgroundWorker]:
+        """Stop the workers that match the glob (None: all) and are started; return them."""
+        return [w.stop() for w in self.find_workers(name) if w._state in ACTIVE]
+
+    def pause_workers(self, name: str | None = None) -> list[BackgroundWorker]:
+        """Pause the workers that match the glob (None: all) and are started; return those that were not paused."""
+        active = (WorkerState.WAITING, WorkerState.RUNNING)
+        return self._each(name, active, BackgroundWorker.pause)
+
+    def unpause_workers(self, name: str | None = None, immediately: bool = False) -> list[BackgroundWorker]:
+        """Let the workers that match the glob (None: all) and are paused go on; return them."""
+        return self._each(name, (WorkerState.PAUSED,), lambda worker: worker.unpause(immediately))
+
+    def work_now(self, name: str | None = None) -> list[BackgroundWorker]:
+        """Run the workers that match the glob (None: all) and are started at once; return them."""
+        return self._each(name, tuple(ACTIVE), BackgroundWorker.work_now)
+
+    def remove_workers(self, name: str) -> list[BackgroundWorker]:
+        """Stop the workers that match the glob and take them out of the pool; return them.
+
+        A run in flight goes on to its end.
+        """
+        found = self.find_workers(check_pattern(name))
+        for worker in found:
+            self.remove(worker)
+        return found
+
+    def remove(self, worker: BackgroundWorker) -> None:
+        """Stop a worker and take it out of the pool."""
+        worker.stop()
+        self._leave(worker)
+
+    def _each(
+        self, name: str | None, states: tuple[WorkerState, ...], action: Callable[[BackgroundWorker], object]
+    ) -> list[BackgroundWorker]:
+        changed = []
+        for worker in self.find_workers(name):
+            if worker._state not in states:
+                continue
+            try:
+                action(worker)
+            except PoolError:  # it ended between the look and the call
+                continue
+            changed.append(worker)
+        return changed
+
+    # -- jobs
+
+    def set_job_balance(
+        self,
+        balance_target: float | None = 3.0,
+        balance_latency: int | None = 1000,
+        balance_reduce_factor: float | None = 2.0,
+    ) -> None:
+        """Set how many paused threads are kept.
+
+        After every `balance_latency` requests, if there are more than `balance_target` paused threads
+        for each running one (at least one is assumed), the number of paused threads divided by
+        `balance_reduce_factor` end.
+
+        Parameters
+        ----------
+        balance_target
+            Paused threads for one running thread, 0 or greater; None is 3.
+        balance_latency
+            Count of requests, at least 1; None is 1000.
+        balance_reduce_factor
+            At least 1; None is 2.
+
+        Raises
+        ------
+        ArgumentTypeError
+            If an argument is no number; nothing is changed.
+        ArgumentValueError
+            If an argument is out of its range; nothing is changed.
+        """
+        self._executor.set_balance(Balance.checked(balance_target, balance_latency, balance_reduce_factor))
+
+    def kill_jobs(self, timeout: float = 1.0) -> None:
+        """End all paused threads, take back the tasks that wait, and ask the running ones to end.
+
+        Parameters
+        ----------
+        timeout
+            Most seconds to wait for the paused threads, 0 or greater.
+
+        Notes
+        -----
+        Threads: may be called from any thread, also from a job; blocks at most `timeout` seconds.
+        """
+        seconds = check_delay(timeout, "timeout")
+        for job in self.jobs():
+            job.stop()
+        for task in list(self._ready):
+            if isinstance(task, Job):
+                task.stop()
+                try:
+                    self._ready.remove(task)
+                except ValueError:  # a thread took it meanwhile and will find it cancelled
+                    continue
+        self._executor.kill(seconds)
+
+    # -- observing
+
+    def set_logger(self, logger: Callable[[str], object] | None) -> None:
+        """Have messages, such as the traceback of a failed run, go to ``logger(text)``.
+
+        None restores the standard one, the logger ``bgpool_jupyter`` of :mod:`logging`. The logger is
+        called on the thread where it happened; one that raises is ignored.
+        """
+        self._hub.logger = None if logger is None else check_callable(logger, "logger")
+
+    def subscribe(self, callback: Callable[[PoolEvent], object]) -> Subscription:
+        """Call ``callback(event)`` for everything that happens from now on, until the subscription is closed.
+
+        Each subscriber receives one event after the other, in the order in which they happened, on a
+        pool thread. A slow one delays nobody; beyond 10,000 waiting events its oldest are dropped.
+        """
+        self._refuse_if_closed()
+        return self._hub.subscribe(check_callable(callback, "callback"))
+
+    def watch(self) -> ChangeFeed:
+        """Return a feed of the ids of workers that change from now on."""
+        feed = self._hub.watch()
+        if self.closed:
+            feed.close()
+        return feed
+
+    # -- the end
+
+    def close(self, timeout: float = 1.0) -> None:
+        """Stop everything for good: workers, waiting jobs, threads, feeds. May be called again.
+
+        Parameters
+        ----------
+        timeout
+            Most seconds to wait for runs in flight and for `finished`, 0 or greater. What has not
+            ended by then goes on on a daemon thread, which ends with it.
+
+        Notes
+        -----
+        Threads: may be called from any thread, also from a callback; blocks at most `timeout` seconds.
+        """
+        seconds = check_delay(timeout, "timeout")
+        if self.closed:
+            return
+        self.closed = True
+        for worker in self.find_workers():
+            worker.stop()
+        for job in [*self.jobs(), *[task for task in list(self._ready) if isinstance(task, Job)]]:
+            job.stop()
+        self._executor.close(seconds)
+        self._hub.close()
+        _pools.discard(self)
+
+
+def _after_fork_in_child() -> None:
+    for pool in list(_pools):
+        pool._forget_threads()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork_in_child)

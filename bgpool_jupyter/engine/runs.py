@@ -1,0 +1,161 @@
+"""The record of a run, and the run in flight."""
+
+from __future__ import annotations
+
+import os
+import traceback
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from .arguments import safe_repr
+from .output import RunOutput
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    from .clock import Clock
+
+__all__ = ["DONE", "ENDED", "FAILED", "HISTORY_LENGTH", "ErrorInfo", "RunRecord", "RunningRun"]
+
+#: Most records that a worker keeps; older ones are dropped first.
+HISTORY_LENGTH = 100
+#: Most characters of a kept traceback; the innermost part is kept.
+_MAX_TRACEBACK = 20_000
+_MAX_MESSAGE = 2_000
+
+DONE = "done"
+FAILED = "failed"
+ENDED = "ended"
+
+_PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep  # noqa: PTH100, PTH120 - text compared with co_filename
+
+
+class ErrorInfo(NamedTuple):
+    """An exception as text, so that it keeps no frame and no data of the run alive."""
+
+    #: Name of the exception's class.
+    type: str
+    #: ``str()`` of the exception.
+    message: str
+    #: The traceback as Python prints it, without the frames of this package.
+    traceback: str
+
+    @property
+    def line(self) -> str:
+        """The error in one line, as in ``ValueError: boom``."""
+        first = self.message.strip().split("\n", 1)[0]
+        return f"{self.type}: {first}" if first else self.type
+
+    @classmethod
+    def of(cls, error: BaseException) -> ErrorInfo:
+        """Take down an exception; one whose ``__str__`` raises is taken down too."""
+        name = type(error).__name__
+        try:
+            message = str(error)
+        except BaseException:
+            message = safe_repr(error)
+        try:
+            text = "".join(traceback.format_exception(type(error), error, _outside(error.__traceback__)))
+        except BaseException:
+            text = f"{name}: {message}\n"
+        if len(text) > _MAX_TRACEBACK:
+            text = "…" + text[-_MAX_TRACEBACK:]
+        return cls(name, message[:_MAX_MESSAGE], text)
+
+
+def _outside(frames: TracebackType | None) -> TracebackType | None:
+    """Return the traceback without its leading frames of this package, or whole if there are no others."""
+    inner = frames
+    while inner is not None and inner.tb_frame.f_code.co_filename.startswith(_PACKAGE):
+        inner = inner.tb_next
+    return inner if inner is not None else frames
+
+
+class RunRecord(NamedTuple):
+    """What is known of a run that has ended. Instants are UTC epoch seconds."""
+
+    #: Count of the runs of this start, from 1. A retry has the number of the run that it repeats.
+    number: int
+    #: Count of the attempts at this run, from 1.
+    attempt: int
+    #: When the run should have started.
+    due: float
+    #: When it started.
+    started: float
+    #: When it ended.
+    ended: float
+    #: How long it took, in seconds of the monotonic clock.
+    duration: float
+    #: "done", "failed", or "ended" where the callback ended its worker.
+    outcome: str
+    #: What the callback returned, the object itself.
+    value: Any
+    error: ErrorInfo | None
+    #: What it printed; None where output is not captured or there was none.
+    output: RunOutput | None
+
+    @property
+    def lateness(self) -> float:
+        """Seconds from due to start."""
+        return max(0.0, self.started - self.due)
+
+    def __repr__(self) -> str:
+        """Return a text without instants, so that it is the same from run to run."""
+        error = f", {self.error.line}" if self.error else ""
+        return f"RunRecord(run {self.number}, {self.outcome}{error})"
+
+
+class RunningRun:
+    """A run in flight.
+
+    Notes
+    -----
+    Threads: may be read from any thread; returns at once.
+    """
+
+    __slots__ = ("_begun", "_clock", "_due", "attempt", "number", "on_demand", "output", "start", "started")
+
+    def __init__(self, clock: Clock, start: Any, due: float, *, on_demand: bool) -> None:
+        self._clock = clock
+        self._due = due
+        #: The start that the run belongs to.
+        self.start = start
+        self.number: int = start.counted + 1
+        self.attempt: int = start.attempt
+        #: Asked for by work_now(), so that the grid stays where it is.
+        self.on_demand = on_demand
+        self.output: RunOutput | None = None
+        self._begun = clock.monotonic()
+        #: UTC epoch seconds.
+        self.started = clock.time()
+
+    @property
+    def due(self) -> float:
+        """When the run should have started, in UTC epoch seconds."""
+        return self.started - (self._begun - self._due)
+
+    def elapsed(self) -> float:
+        """Return the seconds since the run started."""
+        return self._clock.monotonic() - self._begun
+
+    def record(self, end: float, outcome: str, value: object, error: ErrorInfo | None) -> tuple[Any, ...]:
+        """Return the fields of a :class:`RunRecord` for a run that ended at the monotonic instant `end`."""
+        duration = end - self._begun
+        output = self.output
+        if output is not None and output.version == 0:
+            output = None
+        return (
+            self.number,
+            self.attempt,
+            self.started - (self._begun - self._due),
+            self.started,
+            self.started + duration,
+            duration,
+            outcome,
+            value,
+            error,
+            output,
+        )
+
+    def __repr__(self) -> str:
+        """Return a text without instants."""
+        return f"RunningRun(run {self.number})"

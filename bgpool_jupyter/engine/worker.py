@@ -1,0 +1,451 @@
+"""BackgroundWorker: its settings, and what a callback and people may ask of it."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from datetime import datetime
+from typing import Any, NamedTuple, Protocol
+
+from .arguments import check_callable, check_count, check_flag, check_interval
+from .runs import FAILED, HISTORY_LENGTH, ErrorInfo, RunningRun, RunRecord
+from .schedule import FixedDelay, FixedRate, Once, Schedule, duration_text
+from .settings import Alias, Setting, check_finished, check_own_name, flag
+from .starts import Signature, Start
+from .states import ACTIVE, WorkerState
+
+__all__ = ["BackgroundWorker", "Host", "WorkerSnapshot"]
+
+
+class Host(Protocol):
+    """What a worker asks of its pool."""
+
+    def start_worker(self, worker: BackgroundWorker, kwargs: dict[str, Any], /) -> None:
+        """Start the worker with these arguments."""
+
+    def stop_worker(self, worker: BackgroundWorker, /) -> None:
+        """Stop the worker."""
+
+    def restart_worker(self, worker: BackgroundWorker, /) -> None:
+        """Start the worker with the arguments of its last start."""
+
+    def pause_worker(self, worker: BackgroundWorker, /) -> None:
+        """Pause the worker."""
+
+    def unpause_worker(self, worker: BackgroundWorker, immediately: bool, /) -> None:
+        """Let the worker go on."""
+
+    def run_worker_now(self, worker: BackgroundWorker, /) -> None:
+        """Run the worker at once."""
+
+    def epoch(self, monotonic: float, /) -> float:
+        """Return a monotonic instant in UTC epoch seconds."""
+        ...
+
+    def changed(self, worker: BackgroundWorker, /) -> None:
+        """Note that a setting was written."""
+
+
+class WorkerSnapshot(NamedTuple):
+    """A worker as it was at one moment. Instants are UTC epoch seconds."""
+
+    id: int
+    name: str
+    #: For people, as in "every 5 s".
+    schedule: str
+    #: One of "new", "waiting", "running", "paused", "failed", "stopping", "stopped".
+    status: str
+    #: A run is in flight.
+    executing: bool
+    #: When the next run is due; None if none is.
+    next_run: float | None
+    run_count: int
+    failure_count: int
+    missed_count: int
+    #: Seconds the last run took; None before the first has ended.
+    last_duration: float | None
+    #: The last run's error in one line, "" if it had none.
+    last_error: str
+    #: When the run in flight started; None if there is none.
+    since: float | None
+    is_actor: bool
+    #: Started and not ended.
+    running: bool
+    #: Execution count of the cell that made the worker, if a cell did.
+    cell: int | None
+
+
+class BackgroundWorker:
+    """A callback that runs again and again, or, as an actor, once.
+
+    A pool makes it: :meth:`WorkerPool.new_worker`, :meth:`WorkerPool.new_actor`. Every name exists
+    in two spellings, ``run_count`` and ``numberOfRuns``.
+
+    Notes
+    -----
+    Threads: every method and attribute may be used from any thread, also from the worker's own
+    callback; all return at once.
+    """
+
+    interval: Setting[float] = Setting(
+        check_interval,
+        "Seconds between two runs, greater than 0. A new value counts from the next slot; restart() takes it at once.",
+    )
+    name: Setting[str] = Setting(check_own_name, "What people call the worker; globs match it. It need not be unique.")
+    callback: Setting[Callable[..., Any]] = Setting(
+        check_callable, "What is run. A new one counts from the next start() on."
+    )
+    max_count: Setting[int | None] = Setting(
+        check_count, "Count of runs after which the worker ends; None for no limit."
+    )
+    dispose: Setting[bool] = Setting(flag(default=True), "Whether the worker leaves the pool when it ends.")
+    run_on_time: Setting[bool] = Setting(
+        flag(default=True), "Fixed rate (True) or fixed delay. A new value counts from the next start() on."
+    )
+    run_past_events: Setting[bool] = Setting(
+        flag(default=False), "Whether passed slots are made up. A new value counts from the next start() on."
+    )
+    start_with_delay: Setting[bool] = Setting(
+        flag(default=False),
+        "Whether the first run is one interval after start(). A new value counts from the next start().",
+    )
+    finished: Setting[Callable[..., Any] | None] = Setting(
+        check_finished, "Called once for each start that ended. A new one counts from the next start() on."
+    )
+    ignore_exception: Setting[bool] = Setting(
+        flag(default=False), "Whether a run that raised is tried again, after a delay that grows."
+    )
+
+    # The reference's spelling.
+    maxCount: Alias[int | None] = Alias("max_count")
+    runOnTime: Alias[bool] = Alias("run_on_time")
+    runPastEvents: Alias[bool] = Alias("run_past_events")
+    startWithDelay: Alias[bool] = Alias("start_with_delay")
+    ignoreException: Alias[bool] = Alias("ignore_exception")
+    numberOfRuns: Alias[int] = Alias("run_count")
+    nextRunTime: Alias[float | None] = Alias("next_run_time")
+
+    # Where the settings above are kept; the pool reads them here, without the descriptor's cost.
+    _callback: Callable[..., Any]
+    _dispose: bool
+    _finished: Callable[..., Any] | None
+    _ignore_exception: bool
+    _interval: float
+    _max_count: int | None
+    _name: str
+    _run_on_time: bool
+    _run_past_events: bool
+    _start_with_delay: bool
+
+    __slots__ = (
+        "__weakref__",
+        "_busy",
+        "_callback",
+        "_delay",
+        "_dispose",
+        "_endings",
+        "_finished",
+        "_host",
+        "_ignore_exception",
+        "_interval",
+        "_max_count",
+        "_name",
+        "_records",
+        "_run_on_time",
+        "_run_past_events",
+        "_signatures",
+        "_start",
+        "_start_with_delay",
+        "_state",
+        "_token",
+        "args",
+        "at",
+        "cell",
+        "data",
+        "failure_count",
+        "id",
+        "is_actor",
+        "last_error",
+        "missed_count",
+        "run_count",
+        "source",
+    )
+
+    def __init__(
+        self,
+        host: Host,
+        worker_id: int,
+        callback: Callable[..., Any],
+        *,
+        name: str | None,
+        interval: float = 0.0,
+        delay: float = 0.0,
+        at: float | None = None,
+        is_actor: bool = False,
+        data: Any = None,
+        **settings: Any,
+    ) -> None:
+        self._host = host
+        self.id = worker_id
+        #: Whether the worker runs once.
+        self.is_actor = is_actor
+        self._name = name if name is not None else f"{'actor' if is_actor else 'worker'}-{worker_id}"
+        self._callback = callback
+        self._interval = interval
+        self._delay = delay
+        #: An actor's instant of the wall clock in UTC epoch seconds, None if it was not given.
+        self.at = at
+        #: Any object; a callback that names ``_data`` receives it.
+        self.data = data
+        for setting, value in settings.items():
+            object.__setattr__(self, "_" + setting, value)
+        #: The keyword arguments of the last start(); injected ones are not among them.
+        self.args: dict[str, Any] = {}
+        #: Runs of the last start that have begun; a retry is not counted again.
+        self.run_count = 0
+        #: Attempts of the last start that raised.
+        self.failure_count = 0
+        #: Slots of the last start that were dismissed.
+        self.missed_count = 0
+        #: The error of the last run that failed; None from start() on.
+        self.last_error: ErrorInfo | None = None
+        #: The text that made the worker, where a magic did.
+        self.source: str | None = None
+        #: The execution count of the cell that made the worker, where a cell did.
+        self.cell: int | None = None
+
+        self._signatures: dict[str, Signature] = {}
+        # Guarded by the pool's lock; single reads without it are allowed.
+        self._state = WorkerState.NEW
+        #: Token of the live queue entry; 0 if there is none.
+        #: Live if and only if nothing is busy and a run is to come (see WorkerPool.check).
+        self._token = 0
+        self._start: Start | None = None
+        #: What occupies the worker: the run in flight, or the start whose `finished` is called.
+        self._busy: RunningRun | Start | None = None
+        #: Starts that ended and whose `finished` was not called yet, oldest first.
+        self._endings: deque[Start] = deque()
+        self._records: deque[tuple[Any, ...]] = deque(maxlen=HISTORY_LENGTH)
+
+    # -- what people ask of it
+
+    def start(self, **kwargs: Any) -> BackgroundWorker:
+        """Start the worker; the keyword arguments go to every run.
+
+        A worker that is started already ends that start first, as by stop(). One that left the pool
+        is registered again.
+
+        Returns
+        -------
+        BackgroundWorker
+            The worker itself.
+
+        Raises
+        ------
+        ArgumentTypeError
+            If the callback or `finished` cannot take these arguments.
+        PoolClosed
+            If the pool was closed.
+        """
+        self._host.start_worker(self, kwargs)
+        return self
+
+    def stop(self) -> BackgroundWorker:
+        """Stop the worker: no run of this start begins any more. One in flight goes on, see :attr:`executing`.
+
+        Stopping a worker that is not started changes nothing.
+        """
+        self._host.stop_worker(self)
+        return self
+
+    def restart(self, interval: float | None = None) -> BackgroundWorker:
+        """Stop and start again with the same arguments, and with `interval` (seconds, greater than 0) if given.
+
+        Raises
+        ------
+        ArgumentTypeError
+            If `interval` is not a number.
+        ArgumentValueError
+            If it is not greater than 0 and finite.
+        PoolClosed
+            If the pool was closed.
+        """
+        if interval is not None:
+            self._interval = check_interval(interval)
+        self._host.restart_worker(self)
+        return self
+
+    def pause(self) -> BackgroundWorker:
+        """Let no run begin before unpause(); a run in flight goes on. Pausing twice changes nothing.
+
+        Raises
+        ------
+        InvalidTransition
+            If the worker is not started.
+        """
+        self._host.pause_worker(self)
+        return self
+
+    def unpause(self, immediately: bool = False) -> BackgroundWorker:
+        """Go on after pause(), at the next slot or at once. Slots that passed are neither made up nor counted.
+
+        A worker that is not paused is left as it is.
+        """
+        self._host.unpause_worker(self, check_flag(immediately, "immediately", default=False))
+        return self
+
+    def work_now(self) -> BackgroundWorker:
+        """Run at once, beside the grid of slots; if a run is in flight, right after it. A paused worker runs once.
+
+        Raises
+        ------
+        InvalidTransition
+            If the worker is not started.
+        """
+        self._host.run_worker_now(self)
+        return self
+
+    workNow = work_now
+
+    # -- what it says of itself
+
+    @property
+    def state(self) -> WorkerState:
+        """Where the worker stands in its life."""
+        return self._state
+
+    @property
+    def status(self) -> str:
+        """The state in one word for people: "failed" for a waiting or stopped worker whose last run failed."""
+        state = self._state
+        if state in (WorkerState.WAITING, WorkerState.STOPPED) and self.last_run_failed:
+            return FAILED
+        return state.value
+
+    @property
+    def running(self) -> bool:
+        """Whether the worker was started and has not ended."""
+        return self._state in ACTIVE
+
+    @property
+    def executing(self) -> bool:
+        """Whether a run is in flight."""
+        return isinstance(self._busy, RunningRun)
+
+    @property
+    def current(self) -> RunningRun | None:
+        """The run in flight, None if there is none."""
+        busy = self._busy
+        return busy if isinstance(busy, RunningRun) else None
+
+    @property
+    def next_run_time(self) -> float | None:
+        """When the next run is due, in UTC epoch seconds; None if none is to come or the end of a run decides."""
+        start = self._start
+        if start is None or self._state not in (WorkerState.WAITING, WorkerState.RUNNING):
+            return None
+        if isinstance(start.schedule, Once):
+            if self._state is WorkerState.RUNNING:
+                return None
+            if start.schedule.at is not None and not start.now:
+                return start.schedule.at
+        if self._state is WorkerState.RUNNING:
+            if isinstance(start.schedule, FixedDelay) or (
+                self._max_count is not None and start.counted + 1 >= self._max_count
+            ):
+                return None
+            return self._host.epoch(start.schedule.slot(start.index + 1))
+        return self._host.epoch(start.due)
+
+    @property
+    def history(self) -> list[RunRecord]:
+        """Records of the last runs, at most 100, newest last; they survive stop() and start()."""
+        return [RunRecord._make(fields) for fields in list(self._records)]
+
+    @property
+    def last_run_failed(self) -> bool:
+        """Whether the last run of the present start raised."""
+        if self.last_error is None:
+            return False
+        try:
+            return bool(self._records[-1][6] == FAILED)
+        except IndexError:
+            return False
+
+    @property
+    def last_duration(self) -> float | None:
+        """Seconds the last run took; None before the first has ended."""
+        try:
+            duration: float = self._records[-1][5]
+        except IndexError:
+            return None
+        return duration
+
+    @property
+    def last_value(self) -> Any:
+        """What the last run returned; None before the first has ended or if it raised."""
+        try:
+            return self._records[-1][7]
+        except IndexError:
+            return None
+
+    @property
+    def schedule(self) -> str:
+        """When it runs, for people, as in "every 5 s"."""
+        if not self.is_actor:
+            interval = duration_text(self._interval)
+            return f"every {interval}" if self._run_on_time else f"{interval} after each"
+        if self.at is not None:
+            return f"once at {datetime.fromtimestamp(self.at).astimezone():%Y-%m-%d %H:%M:%S}"
+        return f"once after {duration_text(self._delay)}" if self._delay else "once"
+
+    def snapshot(self) -> WorkerSnapshot:
+        """Return the worker as it is now."""
+        run = self.current
+        error = self.last_error
+        return WorkerSnapshot(
+            self.id,
+            self._name,
+            self.schedule,
+            self.status,
+            run is not None,
+            self.next_run_time,
+            self.run_count,
+            self.failure_count,
+            self.missed_count,
+            self.last_duration,
+            error.line if error is not None and self.last_run_failed else "",
+            run.started if run is not None else None,
+            self.is_actor,
+            self.running,
+            self.cell,
+        )
+
+    def __repr__(self) -> str:
+        """Return a text that is the same whenever it is asked: no state, no address."""
+        return f"BackgroundWorker({self._name!r}, {self.schedule})"
+
+    # -- for the pool
+
+    def _new_start(self, kwargs: dict[str, Any], now: float, wall: float) -> Start:
+        """Return a start with everything checked; the worker itself is not changed."""
+        call = self._bound(self._callback, kwargs, "the callback")
+        finish = None if self._finished is None else self._bound(self._finished, kwargs, "finished")
+        previous = self._start if self._start is not None and not self._start.ended else None
+        return Start(self._new_schedule(now, wall), call, finish, previous)
+
+    def _new_schedule(self, now: float, wall: float) -> Schedule:
+        if self.is_actor:
+            if self.at is not None:
+                return Once(now + min(max(0.0, self.at - wall), 60.0), self.at)
+            return Once(now + self._delay)
+        first = now + self._interval if self._start_with_delay else now
+        if self._run_on_time:
+            return FixedRate(first, self._interval, self._run_past_events)
+        return FixedDelay(first, self._interval)
+
+    def _bound(self, function: Callable[..., Any], kwargs: dict[str, Any], role: str) -> Callable[[], Any]:
+        known = self._signatures.get(role)
+        if known is None or known.function is not function:
+            known = self._signatures[role] = Signature.of(function)
+        return known.bound(kwargs, {"_data": self.data, "_worker": self}, f"start() of {self._name!r}", role)
