@@ -27,7 +27,7 @@ import threading
 from _thread import allocate_lock, start_new_thread
 from collections import deque
 from collections.abc import Callable
-from time import monotonic
+from time import monotonic, sleep
 from typing import Any
 
 from .coroutines import close_runner
@@ -156,12 +156,15 @@ class ThreadCrew:
         Accepted work counts as running even before its thread has taken it up. The thread that
         watches the clock has something to do and is not paused.
         """
-        seats = list(self._seats)
-        threads = len(seats)
+        seats = [seat for seat in list(self._seats) if seat.entered]
         running = sum(1 for seat in seats if seat.task is not None) + len(self.ready)
-        running = min(running, threads if self._no_thread else self.max_threads)
+        running = min(running, len(seats) if self._no_thread else self.max_threads)
         watching = 1 if self._leader is not None else 0
-        return running, max(0, threads - running - watching)
+        return running, max(0, len(seats) - running - watching)
+
+    def tasks(self) -> list[Any]:
+        """Return what the threads execute now."""
+        return [task for seat in list(self._seats) if (task := seat.task) is not None]
 
     def set_balance(self, balance: Balance) -> None:
         """Take new figures; they count from the next request on."""
@@ -314,7 +317,6 @@ class ThreadCrew:
     def _launch(self, seat: Seat) -> None:
         """Start the pool thread, from a bare thread that signals do not reach."""
         thread = threading.Thread(target=self._loop, args=(seat,), name=f"bgpool-{next(_numbers)}", daemon=True)
-        seat.thread = thread
         try:
             thread.start()
         except RuntimeError:
@@ -326,23 +328,16 @@ class ThreadCrew:
         end = monotonic() + timeout
         me = threading.current_thread()
         for seat in seats:
-            pause = 0.0005
             while seat.thread is None and seat in self._seats and monotonic() < end:
-                # The bare thread has not come to life yet.
-                allocate = allocate_lock()
-                allocate.acquire()
-                allocate.acquire(timeout=pause)
+                sleep(0.0005)  # it has not come to life yet, and nothing can be waited for
             thread = seat.thread
-            if thread is None or thread is me:
-                continue
-            try:
+            if thread is not None and thread is not me:
                 thread.join(max(0.0, end - monotonic()))
-            except RuntimeError:  # it could not be started
-                continue
 
     # -- the loop of a thread
 
     def _loop(self, seat: Seat) -> None:
+        seat.thread = threading.current_thread()
         with self._lock:
             if seat not in self._seats:
                 return

@@ -63,6 +63,10 @@ class Executor(Protocol):
         """Return the counts of running and paused threads."""
         ...
 
+    def tasks(self) -> list[Any]:
+        """Return what is being executed."""
+        ...
+
     def set_balance(self, balance: Balance) -> None:
         """Take new figures for the count of paused threads."""
 
@@ -113,6 +117,10 @@ class InlineExecutor:
     def counts(self) -> tuple[int, int]:
         """Return the count of accepted jobs and 0: there are no threads."""
         return sum(1 for task in list(self.ready) if isinstance(task, Job)), 0
+
+    def tasks(self) -> list[Any]:
+        """Return nothing: the caller's own thread executes."""
+        return []
 
     def set_balance(self, balance: Balance) -> None:
         """Do nothing: there are no paused threads."""

@@ -177,6 +177,8 @@ class Machine:
 
     def _begin_start(self, worker: BackgroundWorker, start: Start, kwargs: dict[str, Any]) -> None:
         state = next_state(worker._state, "start", worker._name)
+        if worker._start is not None and not worker._start.ended:
+            start.previous = worker._start
         worker._start = start
         worker._state = state
         worker.args = kwargs
@@ -486,20 +488,17 @@ class Machine:
         """Assert the invariants of every worker; for tests. Under the lock for a moment."""
         with self._lock:
             self._mend()
-            queued: dict[int, int] = {}
-            for _, _, worker in [*self._deadlines.live(), *[t for t in self._ready if type(t) is tuple]]:
-                queued[worker.id] = queued.get(worker.id, 0) + 1
+            queued = [worker.id for _, _, worker in self._deadlines.live()]
+            queued += [t[2].id for t in self._ready if type(t) is tuple and t[2]._token == t[1]]
             for worker in list(self._workers.values()):
-                start = worker._start
-                entries = queued.get(worker.id, 0) if worker._token else 0
-                told = f"{worker!r}: {worker._state}, {entries} entries, busy {worker._busy!r}"
+                start, busy, state = worker._start, worker._busy, worker._state
+                entries = queued.count(worker.id)
+                told = f"{worker!r}: {state}, token {worker._token}, {entries} entries, busy {busy!r}"
                 assert entries <= 1, f"more than one live entry: {told}"  # noqa: S101 - that is what check() is for
-                wanted = worker._busy is None and (
-                    worker._state is WorkerState.WAITING
-                    or (worker._state is WorkerState.PAUSED and start is not None and start.now)
-                )
-                assert entries == int(wanted), f"live entry if and only if a run is to come: {told}"  # noqa: S101
-                in_flight = isinstance(worker._busy, RunningRun)
-                assert in_flight or worker._state not in (WorkerState.RUNNING, WorkerState.STOPPING), told  # noqa: S101
-                assert worker._state is not WorkerState.STOPPED or not in_flight, told  # noqa: S101
-                assert (start is None) == (worker._state is WorkerState.NEW), told  # noqa: S101
+                now = start is not None and start.now
+                wanted = busy is None and (state is WorkerState.WAITING or (state is WorkerState.PAUSED and now))
+                assert bool(worker._token) is wanted, f"a token if and only if a run is to come: {told}"  # noqa: S101
+                in_flight = isinstance(busy, RunningRun)
+                assert in_flight or state not in (WorkerState.RUNNING, WorkerState.STOPPING), told  # noqa: S101
+                assert not in_flight or state is not WorkerState.STOPPED, told  # noqa: S101
+                assert (start is None) == (state is WorkerState.NEW), told  # noqa: S101

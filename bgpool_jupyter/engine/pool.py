@@ -33,7 +33,7 @@ from .worker import BackgroundWorker, WorkerSnapshot
 
 __all__ = ["JOBS_KEPT", "WorkerPool"]
 
-#: Most ended jobs that jobs() still lists.
+#: Count of the latest jobs that jobs() still lists after their end.
 JOBS_KEPT = 50
 
 _pools: weakref.WeakSet[WorkerPool] = weakref.WeakSet()
@@ -301,8 +301,9 @@ class WorkerPool(Machine):
         return [worker.snapshot() for worker in found if worker is not None]
 
     def jobs(self) -> list[Job]:
-        """Return the latest jobs, at most 50, oldest first."""
-        return list(self._jobs)
+        """Return the jobs that wait, those that run, and the last 50 that were made, oldest first."""
+        known = [*self._jobs, *self._ready, *self._executor.tasks()]
+        return sorted({task for task in known if isinstance(task, Job)}, key=lambda job: job.id)
 
     def count_jobs(self) -> tuple[int, int]:
         """Return the counts of running and of paused pool threads.
@@ -410,13 +411,10 @@ class WorkerPool(Machine):
         """
         seconds = check_delay(timeout, "timeout")
         for job in self.jobs():
-            job.stop()
-        for task in list(self._ready):
-            if isinstance(task, Job):
-                task.stop()
+            if job.stop():
                 try:
-                    self._ready.remove(task)
-                except ValueError:  # a thread took it meanwhile and will find it cancelled
+                    self._ready.remove(job)
+                except ValueError:  # a thread took it meanwhile and found it cancelled
                     continue
         self._executor.kill(seconds)
 
@@ -467,8 +465,10 @@ class WorkerPool(Machine):
         self.closed = True
         for worker in self.find_workers():
             worker.stop()
-        for job in [*self.jobs(), *[task for task in list(self._ready) if isinstance(task, Job)]]:
+        for job in self.jobs():
             job.stop()
+        if self._executor.inline:
+            self.run_due()
         self._executor.close(seconds)
         self._hub.close()
         _pools.discard(self)

@@ -84,14 +84,12 @@ class Start:
         "schedule",
     )
 
-    def __init__(
-        self, schedule: Schedule, call: Callable[[], Any], finish_call: Callable[[], Any] | None, previous: Start | None
-    ) -> None:
+    def __init__(self, schedule: Schedule, call: Callable[[], Any], finish_call: Callable[[], Any] | None) -> None:
         self.schedule = schedule
         self.call = call
         self.finish_call = finish_call
         #: An earlier start that this one ended; its `finished` is called first.
-        self.previous = previous
+        self.previous: Start | None = None
         #: Number of the next slot.
         self.index = 0
         #: Instant of the next slot (monotonic seconds), or of the retry.

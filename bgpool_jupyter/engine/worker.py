@@ -431,8 +431,7 @@ class BackgroundWorker:
         """Return a start with everything checked; the worker itself is not changed."""
         call = self._bound(self._callback, kwargs, "the callback")
         finish = None if self._finished is None else self._bound(self._finished, kwargs, "finished")
-        previous = self._start if self._start is not None and not self._start.ended else None
-        return Start(self._new_schedule(now, wall), call, finish, previous)
+        return Start(self._new_schedule(now, wall), call, finish)
 
     def _new_schedule(self, now: float, wall: float) -> Schedule:
         if self.is_actor:
