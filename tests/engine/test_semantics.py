@@ -614,7 +614,7 @@ class Test11DelayAndAt:
         assert pool.find_workers() == []
 
 
-class Hostile(Exception):  # noqa: N818
+class Hostile(Exception):
     def __str__(self):
         raise RuntimeError("no text")
 
