@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from threading import Lock
-from typing import Any, Generic, NoReturn, TypeVar, overload
+from typing import Any, Generic, TypeVar, overload
 
 from .engine.jobs import Job
 from .engine.pool import WorkerPool
@@ -129,7 +129,7 @@ class BackgroundWorkerPool:
     workerQueue: _Live[WorkerQueue] = _Live(WorkerQueue, "The queue of due workers, earliest first: a copy.")
     workerTimer: _Live[WorkerTimer] = _Live(WorkerTimer, "The next due run.")
 
-    def __new__(cls, *args: str, **kwargs: str) -> NoReturn:  # noqa: ARG004 - the reference's signature
+    def __new__(cls, *args: str, **kwargs: str) -> BackgroundWorkerPool:  # noqa: ARG004 - the reference's signature
         """Prevent from instantiation.
 
         Raises

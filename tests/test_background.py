@@ -21,8 +21,8 @@ REFERENCE = {
         "(workerCallback, delay=0.0, at=None, name=None, dispose=True, finished=None, ignoreException=False, data=None)"
     ),
     "newWorker": (
-        "(interval, workerCallback, name=None, startWithDelay=False, maxCount=None, dispose=True, runOnTime=True, "
-        "runPastEvents=False, finished=None, ignoreException=False, data=None)"
+        "(interval, workerCallback, name=None, startWithDelay=False, maxCount=None, dispose=True, "
+        "runOnTime=True, runPastEvents=False, finished=None, ignoreException=False, data=None)"
     ),
     "removeWorkers": "(name)",
     "runJob": "(task, name=None)",
@@ -124,9 +124,7 @@ def test_a_setting_can_be_written_in_both_spellings():
 
 
 def test_it_cannot_be_instantiated():
-    with pytest.raises(
-        TypeError, match="^BackgroundWorkerPool has no instances; call its class methods, or make a pool"
-    ):
+    with pytest.raises(TypeError, match="^BackgroundWorkerPool has no instances; call its class methods"):
         BackgroundWorkerPool()
 
 
@@ -134,9 +132,10 @@ def test_class_variables():
     worker = BackgroundWorkerPool.newWorker(60, print, startWithDelay=True, name="w").start()
     assert BackgroundWorkerPool.backgroundWorkers == {worker.id: worker}
     ((due, number, name),) = BackgroundWorkerPool.workerQueue
-    assert (due, number, name) == (pytest.approx(worker.nextRunTime, abs=1), worker.id, "w")
+    assert (number, name) == (worker.id, "w")
+    assert due == pytest.approx(worker.nextRunTime, abs=1)
     assert BackgroundWorkerPool.workerTimer.is_alive()
-    assert 0 < BackgroundWorkerPool.workerTimer.interval <= 60
+    assert 0 < (BackgroundWorkerPool.workerTimer.interval or 0) <= 60
     with BackgroundWorkerPool.queueLock, BackgroundWorkerPool.timerLock:
         worker.stop()
     assert len(BackgroundWorkerPool.workerQueue) == 0

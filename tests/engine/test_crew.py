@@ -229,7 +229,7 @@ class TestInterrupt:
             while hits < 300 and turns < 2_000_000:
                 try:
                     signal.setitimer(signal.ITIMER_REAL, 0.0001 + (turns % 37) * 0.00001)
-                    for turns in range(turns, turns + 5000):  # a signal may be swallowed by somebody's __del__
+                    for turns in range(turns, turns + 5000):  # noqa: B020 - a signal may be swallowed by somebody's __del__
                         worker = workers[turns % 8]
                         worker.start()
                         worker.pause()

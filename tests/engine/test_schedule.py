@@ -12,7 +12,7 @@ from bgpool_jupyter.engine.schedule import FixedDelay, FixedRate, Once, duration
 
 
 def dues(schedule, durations):
-    """Return the due instants of runs that take `durations`, each started when it is due or when the one before ended."""
+    """Return the due instants of runs that take `durations`, each started when due or when the one before ended."""
     k, due, end, seen = 0, schedule.first, -math.inf, []
     for duration in durations:
         seen.append(due)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import itertools
 import logging
 import math
 import threading
@@ -301,13 +302,12 @@ class Test07Finished:
 
     def test_after_the_last_run_returned(self, pool):
         order = Log()
-        worker = None
 
-        def callback():
-            worker.stop()
+        def callback(_worker):
+            _worker.stop()
             order.add("run ends")
 
-        worker = pool.new_worker(1, callback, finished=lambda: order.add("finished")).start()
+        pool.new_worker(1, callback, finished=lambda: order.add("finished")).start()
         pool.clock.advance(5)
         assert order == ["run ends", "finished"]
 
@@ -687,7 +687,7 @@ class Test12Exceptions:
 
         worker = pool.new_worker(1, bad, ignore_exception=True, dispose=False).start()
         pool.clock.advance(1000)
-        gaps = [round(b - a, 6) for a, b in zip(starts, starts[1:], strict=False)]
+        gaps = [round(b - a, 6) for a, b in itertools.pairwise(starts)]
         assert gaps[:10] == [0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 6.4, 12.8, 25.6, 51.2]
         assert set(gaps[10:]) == {60.0}
         assert worker.run_count == 1
