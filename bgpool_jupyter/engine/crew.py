@@ -241,7 +241,11 @@ class ThreadCrew:
         elif self._leader is not None:
             seat = self._leader
         else:
-            self._spawn()
+            # A thread without a task that is not parked either is on its way here, and will look at
+            # `ready` under the lock that we hold. Or it has just popped something and not noted it
+            # yet: then it looks at `ready` once more after the note, and calls us.
+            if not any(seat.entered and seat.task is None for seat in self._seats):
+                self._spawn()
             return
         self._call(seat)
 

@@ -216,12 +216,12 @@ class Job:
                 capture.exit(token)
         if self.output is not None and self.output.empty:
             self.output = None
+        if self.error is not None:
+            self._log(f"job {self.name!r} failed: {self.error.line}\n{self.error.traceback}")
         if seat is not None:
             seat.task = None  # before the end is visible: who sees the job done finds its thread paused
         task = None
         self._end(state)
-        if self.error is not None:
-            self._log(f"job {self.name!r} failed: {self.error.line}\n{self.error.traceback}")
 
     def _call(self, task: Any) -> Any:
         code = getattr(task, "__code__", None)

@@ -201,7 +201,6 @@ class Machine:
         worker._state = next_state(worker._state, "pause", worker._name)
         if worker._start is not None:
             worker._start.now = False
-        self._deadlines.cancel(worker)
         self._note(worker, EventKind.PAUSED)
 
     def _unpause(self, worker: BackgroundWorker, *, immediately: bool) -> None:

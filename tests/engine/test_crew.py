@@ -204,17 +204,32 @@ class TestCollector:
         live.run_job(lambda: None).result(PATIENCE)
         live.check()
 
-    def test_a_call_from_inside_a_critical_section_is_carried_out_when_it_is_left(self, live):
-        worker = live.new_worker(3600, lambda: None, start_with_delay=True)
-        with live._lock:
+    def test_a_command_from_inside_a_critical_section_is_carried_out_by_the_next_call(self, pool):
+        worker = pool.new_worker(1, lambda: None)
+        other = pool.new_worker(1, lambda: None)
+        with pool._lock:
             worker.start()
+            pool.new_worker(1, lambda: None).stop()
+            worker.work_now()
             assert worker.state is WorkerState.NEW
+        other.start()
+        assert worker.state is WorkerState.WAITING
+        pool.check()
+
+    def test_one_that_is_refused_is_logged(self, pool):
+        told = []
+        pool.set_logger(told.append)
+        worker = pool.new_worker(1, lambda: None, name="w")
+        with pool._lock:
+            worker.pause()
+        pool.new_worker(1, lambda: None).start()
+        assert told == ["a call from within the pool was refused: worker 'w' is new and cannot pause; start() it first"]
+
+    def test_a_job_from_inside_a_critical_section_runs(self, live):
+        with live._lock:
             job = live.run_job(lambda: "ran")
-        live.new_worker(1, lambda: None)
-        live.find_workers()[0].stop()  # any other command
+        live.new_worker(3600, lambda: None).start()  # any other command
         assert job.result(PATIENCE) == "ran"
-        live._flush()
-        assert live.check() is None
 
 
 class TestInterrupt:

@@ -68,7 +68,7 @@ class TestFeed:
     def test_tells_which_workers_changed_or_left(self, pool):
         feed = pool.watch()
         assert not feed.wait(0)
-        a = pool.new_worker(1, lambda: None)
+        a = pool.new_worker(1, lambda: None, dispose=False)
         b = pool.new_worker(1, lambda: None)
         assert feed.wait(0)
         assert feed.take() == {a.id, b.id}
@@ -76,6 +76,10 @@ class TestFeed:
         a.start()
         assert feed.take() == {a.id}
         pool.clock.advance(0)
+        assert feed.take() == {a.id}
+        a.work_now()
+        assert feed.take() == {a.id}
+        a.stop()
         assert feed.take() == {a.id}
         b.interval = 2
         assert feed.take() == {b.id}

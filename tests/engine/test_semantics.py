@@ -326,6 +326,20 @@ class Test07Finished:
         pool.clock.advance(5)
         assert order == ["run 1", "run 1 ends", "finished 1", "run 2", "finished 2"]
 
+    def test_is_called_on_a_pool_thread_at_once_when_nothing_runs(self, live):
+        names = []
+        ended = threading.Event()
+        worker = live.new_worker(
+            3600,
+            lambda: None,
+            finished=lambda: (names.append(threading.current_thread().name), ended.set()),
+            start_with_delay=True,
+        )
+        worker.start()
+        worker.stop()
+        assert ended.wait(PATIENCE)
+        assert names[0].startswith("bgpool-")
+
     def test_of_a_start_without_a_run(self, pool):
         calls = Log()
         pool.new_actor(lambda: None, delay=10, finished=lambda: calls.add(1)).start().stop()
