@@ -291,6 +291,19 @@ class TestInterrupt:
         live.check()
         assert worker._token
 
+    def test_a_stop_that_was_cut_off_is_completed_by_the_next_call(self, pool):
+        ends = []
+        worker = pool.new_worker(10, lambda: None, finished=lambda: ends.append(1)).start()
+        worker._state = WorkerState.STOPPED  # as if cut off right after the new state
+        pool._touched = worker
+        pool.new_worker(1, lambda: None, max_count=1).start()
+        pool.check()
+        assert worker._token == 0
+        assert worker not in pool.find_workers()
+        pool.clock.advance(20)
+        assert ends == [1]
+        assert worker.run_count == 0
+
     def test_a_wake_up_that_was_cut_off_is_completed(self, live):
         live.run_job(lambda: None).result(PATIENCE)
         executor = live._executor
@@ -328,6 +341,31 @@ class TestFork:
             _, status = os.waitpid(pid, 0)
             assert os.waitstatus_to_exitcode(status) == 0
         assert set(ran) <= {os.getpid()}
+
+    @pytest.mark.skipif(not hasattr(os, "fork"), reason="fork is not on this platform")
+    @pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
+    def test_a_child_of_a_fork_with_the_lock_held_does_not_hang(self, live):
+        worker = live.new_worker(3600, lambda: None, start_with_delay=True).start()
+        held, release = threading.Event(), threading.Event()
+
+        def hold():
+            with live._lock:
+                held.set()
+                release.wait(PATIENCE)
+
+        holder = threading.Thread(target=hold)
+        holder.start()
+        assert held.wait(PATIENCE)
+        pid = os.fork()
+        if pid == 0:
+            signal.alarm(10)  # a child that hangs is killed, which the parent sees
+            worker.stop()
+            live.close()
+            os._exit(0)
+        release.set()
+        holder.join(PATIENCE)
+        _, status = os.waitpid(pid, 0)
+        assert os.waitstatus_to_exitcode(status) == 0
 
 
 class TestRaces:

@@ -533,6 +533,32 @@ class Test09Pause:
         assert worker.state is WorkerState.NEW
 
 
+class TestReschedule:
+    def test_moves_the_next_run(self, pool):
+        starts = []
+        base = pool.clock.monotonic()
+        worker = pool.new_worker(10, lambda: starts.append(pool.clock.monotonic() - base)).start()
+        pool.clock.advance(1)
+        feed = pool.watch()
+        pool.reschedule(worker, pool.clock.time() + 3)
+        assert feed.take() == {worker.id}
+        pool.clock.advance(5)
+        assert starts == [0, 4]
+
+    def test_lets_a_paused_worker_go_on(self, pool):
+        worker = pool.new_worker(10, lambda: None, start_with_delay=True).start().pause()
+        pool.reschedule(worker, pool.clock.time() + 1)
+        pool.clock.advance(1)
+        assert worker.run_count == 1
+
+    def test_needs_a_started_worker(self, pool):
+        worker = pool.new_worker(10, lambda: None, name="w")
+        with pytest.raises(InvalidTransition, match=r"^worker 'w' is new and cannot reschedule; start\(\) it first$"):
+            pool.reschedule(worker, 0)
+        with pytest.raises(ArgumentTypeError, match="^at must be a number"):
+            pool.reschedule(worker, "now")
+
+
 class Test10MaxCount:
     def test_n_runs_then_the_end(self, pool):
         worker = pool.new_worker(1, lambda: None, max_count=3).start()
