@@ -10,10 +10,11 @@ from threading import Lock
 from typing import Any, Generic, TypeVar, overload
 
 from .engine.jobs import Job
+from .engine.output import RunCapture
 from .engine.pool import WorkerPool
 from .engine.worker import BackgroundWorker
 
-__all__ = ["BackgroundWorkerPool", "WorkerEntry", "WorkerQueue", "WorkerTimer", "default_pool"]
+__all__ = ["BackgroundWorkerPool", "WorkerEntry", "WorkerQueue", "WorkerTimer", "default_pool", "set_default_capture"]
 
 T = TypeVar("T")
 
@@ -22,6 +23,7 @@ WorkerEntry = tuple[float, int, str]
 
 _pool: WorkerPool | None = None
 _pool_lock = Lock()
+_capture: RunCapture | None = None
 
 
 def default_pool() -> WorkerPool:
@@ -39,10 +41,19 @@ def default_pool() -> WorkerPool:
         return pool
     # Made outside the lock: a __del__ that runs while a pool is made may come here itself.
     fresh = WorkerPool(name="default")
+    fresh.capture = _capture
     with _pool_lock:
         if _pool is None or _pool.closed:
             _pool = fresh
         return _pool
+
+
+def set_default_capture(capture: RunCapture | None) -> None:
+    """Have the output of runs of the default pool, and of its successors, led away by `capture`; None ends that."""
+    global _capture  # noqa: PLW0603 - the one capture of the process
+    _capture = capture
+    if _pool is not None:
+        _pool.capture = capture
 
 
 class _Live(Generic[T]):
@@ -129,7 +140,7 @@ class BackgroundWorkerPool:
     workerQueue: _Live[WorkerQueue] = _Live(WorkerQueue, "The queue of due workers, earliest first: a copy.")
     workerTimer: _Live[WorkerTimer] = _Live(WorkerTimer, "The next due run.")
 
-    def __new__(cls, *args: str, **kwargs: str) -> BackgroundWorkerPool:  # noqa: ARG004 - the reference's signature
+    def __new__(cls, *args: str, **kwargs: str) -> BackgroundWorkerPool:  # noqa: ARG004, PYI034 - the reference's signature
         """Prevent from instantiation.
 
         Raises

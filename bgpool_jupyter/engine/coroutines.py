@@ -7,10 +7,10 @@ import threading
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine
+    from collections.abc import Coroutine
     from contextvars import Context
 
-__all__ = ["awaited", "close_runner", "run_coroutine"]
+__all__ = ["close_runner", "run_coroutine"]
 
 _local = threading.local()
 
@@ -27,11 +27,6 @@ def run_coroutine(coroutine: Coroutine[Any, Any, Any], context: Context | None =
     if runner is None:
         runner = _local.runner = asyncio.Runner()
     return runner.run(coroutine, context=context)
-
-
-def awaited(function: Callable[[], Coroutine[Any, Any, Any]]) -> Callable[[], Any]:
-    """Return a function that calls the coroutine function and awaits its value."""
-    return lambda: run_coroutine(function())
 
 
 def close_runner() -> None:

@@ -14,6 +14,7 @@ __all__ = [
     "InvalidTransition",
     "JobCancelled",
     "JobTimeout",
+    "NoInput",
     "PoolClosed",
     "PoolError",
     "WorkerNotFound",
@@ -46,6 +47,10 @@ class InvalidTransition(PoolError, RuntimeError):
 
 class JobCancelled(PoolError, CancelledError):
     """The job was stopped before its task began."""
+
+
+class NoInput(PoolError, RuntimeError):
+    """A run asked for input, and nobody can answer it."""
 
 
 class JobTimeout(PoolError, TimeoutError):

@@ -5,9 +5,11 @@ from __future__ import annotations
 import enum
 import itertools
 from _thread import TIMEOUT_MAX, allocate_lock
+from types import CoroutineType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from .arguments import check_number, check_timeout
+from .coroutines import run_coroutine
 from .errors import ArgumentTypeError, ArgumentValueError, JobCancelled, JobTimeout
 from .output import RunOutput
 from .runs import ErrorInfo
@@ -209,6 +211,8 @@ class Job:
         except BaseException as error:
             state = JobState.FAILED
             self.error = ErrorInfo.of(error)
+            # Still inside the capture: a log handler that prints does so into this job's record.
+            self._log(f"job {self.name!r} failed: {self.error.line}\n{self.error.traceback}")
             # The frames would keep every local of the task alive: the text has them.
             self._exception = error.with_traceback(None)
         finally:
@@ -216,8 +220,6 @@ class Job:
                 capture.exit(token)
         if self.output is not None and self.output.empty:
             self.output = None
-        if self.error is not None:
-            self._log(f"job {self.name!r} failed: {self.error.line}\n{self.error.traceback}")
         if seat is not None:
             seat.task = None  # before the end is visible: who sees the job done finds its thread paused
         task = None
@@ -226,8 +228,10 @@ class Job:
     def _call(self, task: Any) -> Any:
         code = getattr(task, "__code__", None)
         if code is not None and "_job" in code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]:
-            return task(_job=self)
-        return task()
+            value = task(_job=self)
+        else:
+            value = task()
+        return run_coroutine(value) if type(value) is CoroutineType else value
 
     def _end(self, state: JobState) -> None:
         self.ended = self._clock.time()

@@ -22,10 +22,12 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Callable
+from types import CoroutineType
 from typing import Any, cast
 
 from .arguments import check_instant, check_number
 from .clock import Clock
+from .coroutines import run_coroutine
 from .errors import PoolClosed, PoolError
 from .events import EventKind, Hub, Subscription
 from .executors import SLICE, Executor, OwnedLock
@@ -183,7 +185,7 @@ class Machine:
         worker._state = state
         worker.args = kwargs
         worker.run_count = worker.failure_count = worker.missed_count = 0
-        worker.last_error = None
+        worker.last_error = worker.finished_error = None
         self._deadlines.cancel(worker)
         self._workers[worker.id] = worker
         self._note(worker, EventKind.STARTED)
@@ -274,15 +276,13 @@ class Machine:
             self._flush()
         if run is None:
             return
-        value, error, outcome = self._call(run)
+        value, error, outcome = self._call(worker, run)
         with self._lock:
             if self._touched is not None:
                 self._mend()
             self._end(worker, run, (value, error, outcome), on_crew=on_crew)
         if self._deferred:
             self._flush()
-        if error is not None:
-            self._hub.log(f"run {run.number} of worker {worker._name!r} failed: {error.line}\n{error.traceback}")
 
     def _begin(self, worker: BackgroundWorker, token: int, due: float) -> RunningRun | None:
         start = worker._start
@@ -305,7 +305,7 @@ class Machine:
         self._hub.changed(worker.id)
         return run
 
-    def _call(self, run: RunningRun) -> tuple[Any, ErrorInfo | None, str]:
+    def _call(self, worker: BackgroundWorker, run: RunningRun) -> tuple[Any, ErrorInfo | None, str]:
         """Call the callback; return its value, its error as text, and the outcome. Without the lock."""
         capture = self.capture
         token = None
@@ -314,10 +314,15 @@ class Machine:
             token = capture.enter(run.output)
         try:
             value = run.start.call()
+            if type(value) is CoroutineType:
+                value = run_coroutine(value)
         except SystemExit:
             return None, None, ENDED
-        except BaseException as error:
-            return None, ErrorInfo.of(error), FAILED
+        except BaseException as raised:
+            error = ErrorInfo.of(raised)
+            # Still inside the capture: a log handler that prints does so into this run's record.
+            self._hub.log(f"run {run.number} of worker {worker._name!r} failed: {error.line}\n{error.traceback}")
+            return None, error, FAILED
         finally:
             if capture is not None:
                 capture.exit(token)
@@ -379,13 +384,17 @@ class Machine:
             if start.finish_claimed or start.finish_call is None:
                 return
             start.finish_claimed = True
-        error = None
         capture = self.capture
-        token = capture.enter(RunOutput()) if capture is not None else None
+        output = worker._last_output()
+        token = capture.enter(output) if capture is not None else None
         try:
-            start.finish_call()
+            value = start.finish_call()
+            if type(value) is CoroutineType:
+                run_coroutine(value)
         except BaseException as raised:
-            error = ErrorInfo.of(raised)
+            worker.finished_error = error = ErrorInfo.of(raised)
+            output.write("stderr", f"finished failed:\n{error.traceback}")
+            self._hub.log(f"finished of worker {worker._name!r} failed: {error.line}\n{error.traceback}")
         finally:
             if capture is not None:
                 capture.exit(token)
@@ -393,9 +402,8 @@ class Machine:
             worker._busy = None
             self._mend()
             self._settle(worker)
+            self._hub.changed(worker.id)
         self._flush()
-        if error is not None:
-            self._hub.log(f"finished of worker {worker._name!r} failed: {error.line}\n{error.traceback}")
 
     # -- virtual time and suspension
 

@@ -9,7 +9,6 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from .arguments import safe_repr
-from .coroutines import awaited
 from .errors import ArgumentTypeError
 from .schedule import FixedRate, Once, Schedule
 
@@ -59,8 +58,7 @@ class Signature(NamedTuple):
                     "give it exactly the arguments that it needs"
                 )
                 raise ArgumentTypeError(message) from None
-        call = functools.partial(self.function, **given) if given else self.function
-        return awaited(call) if inspect.iscoroutinefunction(self.function) else call
+        return functools.partial(self.function, **given) if given else self.function
 
 
 class Start:

@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Any, NamedTuple, Protocol
 
 from .arguments import check_callable, check_count, check_flag, check_interval
+from .output import RunOutput
 from .runs import FAILED, HISTORY_LENGTH, ErrorInfo, RunningRun, RunRecord
 from .schedule import FixedDelay, FixedRate, Once, Schedule, duration_text
 from .settings import Alias, Setting, check_finished, check_own_name, flag
@@ -163,6 +164,7 @@ class BackgroundWorker:
         "cell",
         "data",
         "failure_count",
+        "finished_error",
         "id",
         "is_actor",
         "last_error",
@@ -209,6 +211,8 @@ class BackgroundWorker:
         self.missed_count = 0
         #: The error of the last run that failed; None from start() on.
         self.last_error: ErrorInfo | None = None
+        #: The error that `finished` raised last; None from start() on.
+        self.finished_error: ErrorInfo | None = None
         #: The text that made the worker, where a magic did.
         self.source: str | None = None
         #: The execution count of the cell that made the worker, where a cell did.
@@ -426,6 +430,18 @@ class BackgroundWorker:
         return f"BackgroundWorker({self._name!r}, {self.schedule})"
 
     # -- for the pool
+
+    def _last_output(self) -> RunOutput:
+        """Return the output of the last run, for what `finished` adds to it."""
+        try:
+            fields = self._records[-1]
+        except IndexError:
+            return RunOutput()
+        output: RunOutput | None = fields[9]
+        if output is None:
+            output = RunOutput()
+            self._records[-1] = (*fields[:9], output)
+        return output
 
     def _new_start(self, kwargs: dict[str, Any], now: float, wall: float) -> Start:
         """Return a start with everything checked; the worker itself is not changed."""

@@ -73,17 +73,33 @@ def test_what_was_printed_before_an_error_is_kept_and_the_hook_left(pool, captur
     assert capture.open == 0
 
 
-def test_finished_is_led_too(pool, capture):
-    printed = []
-
-    def done():
-        capture.print("goes nowhere else")
-        printed.append(capture.open)
-
-    pool.new_actor(lambda: None, finished=done).start()
+@pytest.mark.parametrize("run_prints", [True, False])
+def test_what_finished_prints_is_added_to_the_last_record(pool, capture, run_prints):
+    worker = pool.new_actor(
+        lambda: capture.print("run\n") if run_prints else None,
+        finished=lambda: capture.print("finished\n"),
+        dispose=False,
+    ).start()
     pool.clock.advance(0)
-    assert printed == [1]
+    assert worker.history[0].output.text() == ("run\nfinished\n" if run_prints else "finished\n")
     assert capture.open == 0
+
+
+def test_an_error_of_finished_is_kept_and_seen_in_the_last_record(pool, capture):
+    worker = pool.new_actor(lambda: None, finished=lambda: 1 / 0, dispose=False).start()
+    pool.clock.advance(0)
+    assert worker.finished_error.line == "ZeroDivisionError: division by zero"
+    assert worker.last_error is None
+    assert worker.history[0].output.stderr.startswith("finished failed:\nTraceback ")
+    worker.start()
+    assert worker.finished_error is None
+
+
+def test_a_logger_that_prints_does_so_into_the_record_of_the_run(pool, capture):
+    pool.set_logger(capture.print)
+    worker = pool.new_worker(1, lambda: 1 / 0, name="w", max_count=1, dispose=False).start()
+    pool.clock.advance(0)
+    assert worker.history[0].output.text().startswith("run 1 of worker 'w' failed: ZeroDivisionError")
 
 
 def test_jobs_have_output(live):

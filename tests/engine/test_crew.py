@@ -418,6 +418,22 @@ class TestRaces:
 
 
 class TestCoroutines:
+    def test_the_coroutine_of_a_job_is_awaited(self, live):
+        async def task():
+            return 7
+
+        assert live.run_job(task).result(PATIENCE) == 7
+        assert live.run_job(lambda: task()).result(PATIENCE) == 7
+
+    def test_a_coroutine_that_a_callback_returns_is_awaited(self, live):
+        async def poll():
+            return False
+
+        ended = threading.Event()
+        worker = live.new_worker(0.001, lambda: poll(), dispose=False, finished=ended.set).start()
+        assert ended.wait(PATIENCE)
+        assert worker.run_count == 1
+
     def test_an_async_callback_is_awaited(self, live):
         import asyncio
 

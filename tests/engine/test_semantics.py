@@ -738,6 +738,21 @@ class Test12Exceptions:
         pool.clock.advance(1000)
         assert len(starts) == before
 
+    def test_after_a_success_the_delays_begin_anew(self, pool):
+        starts = []
+        base = pool.clock.monotonic()
+
+        def now_and_then():
+            starts.append(round(pool.clock.monotonic() - base, 6))
+            if len(starts) in (1, 2, 4):
+                raise ValueError
+
+        worker = pool.new_worker(10, now_and_then, ignore_exception=True, dispose=False).start()
+        pool.clock.advance(15)
+        assert starts == [0, 0.1, 0.3, 10, 10.1]
+        assert [record.attempt for record in worker.history] == [1, 2, 3, 1, 2]
+        assert [record.number for record in worker.history] == [1, 1, 1, 2, 2]
+
     def test_an_actor_that_is_tried_again_ends_with_its_first_success(self, pool):
         worker = pool.new_actor(
             lambda: 1 / 0 if worker.failure_count < 3 else "ok", ignore_exception=True, dispose=False

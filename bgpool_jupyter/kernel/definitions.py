@@ -1,0 +1,121 @@
+"""From the text of a magic to the callback of a worker or a job, with whatever can be wrong with it."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+from IPython.core.error import UsageError
+
+from ..engine import ErrorInfo
+from ..engine.coroutines import run_coroutine
+from .cells import RUN_NAMES, CellBody, compile_body
+from .naming import Cell
+
+__all__ = ["as_task", "callback_of", "evaluate", "refuse_arguments"]
+
+
+def evaluate(shell: Any, expression: str, option: str) -> Any:
+    """Return the value that an option's expression has in the notebook's namespace, now.
+
+    Raises
+    ------
+    UsageError
+        If it is no expression, or raises.
+    """
+    try:
+        code = compile(expression.strip(), f"<{option}>", "eval")
+        return eval(code, shell.user_ns)  # noqa: S307 - the user's own expression
+    except Exception as error:
+        raise UsageError(f"{option} {expression!r} cannot be evaluated: {ErrorInfo.of(error).line}") from None
+
+
+def callback_of(shell: Any, code: str, cell: Cell, heading: str = "") -> Callable[..., Any]:
+    """Return what a run of this code calls.
+
+    The name of a function (``poll``, ``lab.poll``) or a lambda stands for that function, as it is now. Any
+    other code is compiled and executed in each run; functions that it calls are looked up in each run.
+
+    Parameters
+    ----------
+    shell
+        The InteractiveShell.
+    code
+        A line, or the body of a cell.
+    cell
+        The cell that has the code.
+    heading
+        The lines of the cell above the code.
+
+    Raises
+    ------
+    SyntaxError
+        If the code has one.
+    UsageError
+        If it names something that does not exist, or a function that needs arguments.
+    """
+    try:
+        body = compile_body(shell, code, number=cell.number, heading=heading)
+    except ValueError as error:  # characters that no source code may have
+        raise UsageError(f"the code cannot be compiled: {ErrorInfo.of(error).line}") from None
+    if heading or not _names_a_function(code):
+        return body
+    try:
+        value = body()
+    except Exception as error:
+        raise UsageError(f"{code.strip()!r} cannot be evaluated: {ErrorInfo.of(error).line}") from None
+    if not callable(value):
+        return body
+    refuse_arguments(value, code.strip())
+    return value  # type: ignore[no-any-return]
+
+
+def _names_a_function(code: str) -> bool:
+    """Tell whether the code is a dotted name or a lambda: evaluating it does nothing else."""
+    try:
+        node = ast.parse(code.strip(), mode="eval").body
+    except (SyntaxError, ValueError):
+        return False
+    while isinstance(node, ast.Attribute):
+        node = node.value
+    return isinstance(node, ast.Name | ast.Lambda)
+
+
+def refuse_arguments(function: Callable[..., Any], code: str) -> None:
+    """Raise a UsageError if a function cannot be called as a run calls it, with nothing but what a run provides."""
+    try:
+        signature = inspect.signature(function)
+    except (TypeError, ValueError):
+        return  # some built-in functions have none
+    try:
+        signature.bind(**dict.fromkeys(_provided(signature)))
+    except TypeError as error:
+        raise UsageError(
+            f"{code} cannot be called without arguments ({error}); write the call, as in f(1), or lambda: f(1)"
+        ) from None
+
+
+def _provided(signature: inspect.Signature) -> list[str]:
+    """Return the parameters that a run provides."""
+    by_name = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+    return [name for name, parameter in signature.parameters.items() if name in RUN_NAMES and parameter.kind in by_name]
+
+
+def as_task(callback: Callable[..., Any]) -> Callable[..., Any]:
+    """Return the callback in the form in which a job takes it: a body receives its job, a coroutine is awaited."""
+    if isinstance(callback, CellBody):
+
+        def task(_job: Any) -> Any:
+            return callback(_job=_job)
+
+        return task
+    if inspect.iscoroutinefunction(callback):
+        takes_job = "_job" in _provided(inspect.signature(callback))
+
+        def waiting_task(_job: Any) -> Any:
+            return run_coroutine(callback(_job=_job) if takes_job else callback())
+
+        return waiting_task
+    return callback

@@ -1,0 +1,98 @@
+"""Workers written as the magics that make them, to be pasted into a cell."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Iterable
+from typing import Any
+
+from IPython.core.error import UsageError
+
+from ..engine import BackgroundWorker
+from ..table import clean_text
+from .grammar import ACTOR, WORKER
+from .options import MagicParser
+from .times import write_duration
+
+__all__ = ["export_text"]
+
+_PLAIN = re.compile(r"[\w.:+-]+", re.ASCII)
+
+
+def export_text(workers: Iterable[BackgroundWorker]) -> str:
+    """Return code that makes these workers again; a worker that no magic can make is a comment.
+
+    Bodies of cell magics are written as calls of ``run_cell_magic``, so that all fits into one cell. Name,
+    interval and count are those that the worker has now.
+
+    Notes
+    -----
+    Threads: may be called from any thread; returns at once.
+    """
+    texts = [_export_one(worker) for worker in workers]
+    return "\n".join(texts) if texts else "# no workers"
+
+
+def _export_one(worker: BackgroundWorker) -> str:
+    if worker.source is None:
+        return f"# {clean_text(worker.name)} ({worker.schedule}) was made from Python: no magic can make it"
+    first, _, body = worker.source.partition("\n")
+    is_cell = first.startswith("%%")
+    magic, _, line = first.lstrip("%").partition(" ")
+    parser = ACTOR if worker.is_actor else WORKER
+    options, code = read_definition(parser, line, is_cell=is_cell)
+    options["name"] = worker.name
+    if worker.is_actor:
+        words = write_options(parser, options)
+    else:
+        options["max_count"] = worker.max_count
+        words = [*write_options(parser, options), write_duration(worker.interval)]
+    if not is_cell:
+        return f"%{magic} {' '.join(words)} {code}"
+    lines = "".join(f"    {text!r}\n" for text in body.splitlines(keepends=True))
+    return f'get_ipython().run_cell_magic("{magic}", {" ".join(words)!r}, (\n{lines}))'
+
+
+def read_definition(parser: MagicParser, line: str, *, is_cell: bool) -> tuple[dict[str, Any], str]:
+    """Read the options of a line; they may stand before and behind the INTERVAL, which is returned as ``interval``.
+
+    Raises
+    ------
+    UsageError
+        If an option is wrong, the INTERVAL is missing, or a cell magic's line has code.
+    """
+    options, rest = parser.take_options(line)
+    if parser is WORKER:
+        if not rest:
+            parser.refuse("the INTERVAL is missing, as in %bgworker 5s code")
+        interval, *code = rest.split(None, 1)
+        rest = code[0] if code else ""
+        more, rest = parser.take_options(rest, only_long=not is_cell)
+        defaults, _ = parser.take_options("")
+        options |= {key: value for key, value in more.items() if value != defaults[key]}
+        options["interval"] = interval
+    if is_cell and rest:
+        raise UsageError(f"the code of %{parser.magic} stands below its line, {rest!r} is too much; put it there")
+    return options, rest
+
+
+def write_options(parser: MagicParser, options: dict[str, Any]) -> list[str]:
+    """Return the options as words of a line, those that have their default left out."""
+    defaults, _ = parser.take_options("")
+    words = []
+    for key, value in options.items():
+        if key not in defaults or value == defaults[key]:
+            continue
+        flag = "--" + key.replace("_", "-")
+        if value is True:
+            words.append(flag)
+        elif key == "delay":
+            words.append(f"{flag} {write_duration(value)}")
+        else:
+            words.append(f"{flag} {_quoted(str(value))}")
+    return words
+
+
+def _quoted(text: str) -> str:
+    return text if _PLAIN.fullmatch(text) else shlex.quote(text)

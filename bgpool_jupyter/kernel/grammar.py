@@ -1,0 +1,130 @@
+"""The options of each magic: the tables from which parsers, help and completions are made."""
+
+from __future__ import annotations
+
+from .options import MagicParser, Option
+from .times import parse_duration
+
+__all__ = ["ACTOR", "JOB", "PARSERS", "POOL", "VERBS", "WORKER"]
+
+
+def _count(text: str) -> int:
+    if not text.isascii() or not text.isdigit() or not int(text):
+        raise ValueError(f"{text!r} is not a whole number from 1 on; give 10 for example")
+    return int(text)
+
+
+def _name(text: str) -> str:
+    if not text:
+        raise ValueError("a name must not be empty; leave the option out to have one made")
+    return text
+
+
+def _delay(text: str) -> float:
+    return parse_duration(text, "the delay", zero=True)
+
+
+_NAME = Option(
+    "name",
+    "what tables, globs and the panel call it; without a name it is called after its function or its cell, "
+    "in such a way that a cell that is run again replaces its own",
+    "NAME",
+    "n",
+    convert=_name,
+)
+_COMMON = (
+    Option("retry", "repeat a run that fails, after a delay that grows from 0.1 s to 60 s"),
+    Option("data", "expression, evaluated now; code that names _data receives the value", "EXPR"),
+    Option("finished", "expression, evaluated now; the function is called after the last run", "EXPR"),
+    Option("dispose", "take it out of the pool when it ends, so that it cannot be started again"),
+    Option(
+        "exists",
+        "if there is one of that name: replace it (default), keep it and make no other, or make that an error",
+        "replace|keep|error",
+        choices=("replace", "keep", "error"),
+        default="replace",
+    ),
+    Option("no-start", "only make it; %%bgpool start, its start() or the panel starts it"),
+)
+
+_CODE_NOTES = """\
+Code runs in the notebook's namespace, on a thread. The name of a function, or a lambda, stands for that
+function as it is now; any other code is executed in each run: an expression, a statement, a magic, `await`.
+It may use _worker (this worker) and _data (its data). The value of its last expression is the value of the
+run; if that is False, the worker ends. What it prints and displays is in its log: %bgpool log NAME.
+
+Values of options that have spaces or quotes are put in quotes. Put -- before code that begins with a dash."""
+
+WORKER = MagicParser(
+    "%bgworker",
+    "INTERVAL code",
+    "Run a line of code, or with %%bgworker the cell below, again and again in the background.",
+    (
+        _NAME,
+        Option("max-count", "end after N runs", "N", "x", convert=_count),
+        Option("start-with-delay", "wait one INTERVAL before the first run"),
+        Option("fixed-delay", "count INTERVAL from the end of a run, not from its start"),
+        Option("catch-up", "make up for slots that passed while a run took too long; otherwise they are missed"),
+        *_COMMON,
+    ),
+    "INTERVAL is a duration with units: 500ms, 5s, 1m30s, 2h. The options may also follow it.\n\n" + _CODE_NOTES,
+)
+
+ACTOR = MagicParser(
+    "%bgactor",
+    "code",
+    "Run a line of code, or with %%bgactor the cell below, once in the background: now, later, or at a time.",
+    (
+        _NAME,
+        Option("delay", "run after this duration, as in 10s", "DURATION", convert=_delay),
+        Option("at", "run when the local clock next shows 14:30, or at 2026-11-22T14:30 (ISO 8601)", "TIME"),
+        *_COMMON,
+    ),
+    _CODE_NOTES,
+)
+
+JOB = MagicParser(
+    "%bgjob",
+    "code",
+    "Run a line of code, or with %%bgjob the cell below, once and now in the background; return its Job.",
+    (Option("name", "what tables call it", "NAME", "n", convert=_name),),
+    """\
+Code is that of %bgworker; it may use _job (this job: code that runs long looks at _job.should_stop).
+The job's result(timeout) waits for the value, or raises what the code raised.""",
+)
+
+#: The verbs of %bgpool with what they do.
+VERBS = {
+    "start": "start those that are not started",
+    "stop": "let no further run begin; a run in flight goes on to its end",
+    "pause": "let no run begin until resume",
+    "resume": "let those that are paused go on",
+    "run": "run now, beside the schedule",
+    "remove": "stop and take out of the pool (needs a GLOB; * is all)",
+    "log": "output and errors of the last runs (needs a GLOB); also of jobs",
+    "history": "table of runs",
+    "jobs": "table of jobs",
+    "kill": "end idle threads, take back jobs that wait, ask running ones to end",
+    "panel": "the live panel",
+    "export": "print the magics that make these workers",
+}
+
+POOL = MagicParser(
+    "%bgpool",
+    "[VERB [GLOB ...]]",
+    "Show the background workers as a table, or do something with those whose names match.",
+    (
+        Option(
+            "last",
+            "log: show this many runs (default 3); history: rows for each worker (default 20)",
+            "N",
+            "n",
+            convert=_count,
+        ),
+    ),
+    "VERB is one of\n"
+    + "\n".join(f"  {verb:<8} {text}" for verb, text in VERBS.items())
+    + "\n\nGLOB is a name or a pattern with * ? [...]; without one all are meant. A name with spaces is put in quotes.",
+)
+
+PARSERS = {"bgworker": WORKER, "bgactor": ACTOR, "bgjob": JOB, "bgpool": POOL}

@@ -1,0 +1,215 @@
+"""The magics: ``%bgworker``, ``%bgactor``, ``%bgjob`` for a line and with ``%%`` for a cell, and ``%bgpool``."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any, Concatenate, ParamSpec, TypeVar
+
+from IPython.core.error import UsageError
+from IPython.core.magic import Magics, line_cell_magic, line_magic, magics_class, no_var_expand
+
+from ..background import default_pool
+from ..engine import BackgroundWorker, Job, PoolError, WorkerPool
+from ..table import WorkerTable
+from .capture import OutputCapture
+from .definitions import as_task, callback_of, evaluate, refuse_arguments
+from .export import read_definition
+from .grammar import ACTOR, JOB, POOL, WORKER
+from .naming import Cell, NameBook, function_name
+from .options import HelpShown, MagicParser
+from .reports import LogEntry
+from .times import parse_duration, parse_instant
+from .verbs import Verbs
+
+__all__ = ["PoolMagics"]
+
+P = ParamSpec("P")
+R = TypeVar("R")
+M = TypeVar("M", bound="PoolMagics")
+
+
+def _answers(parser: MagicParser) -> Callable[[Callable[Concatenate[M, P], R]], Callable[Concatenate[M, P], R | None]]:
+    """Give a magic its parser's help as its docstring, and make every mistake of a user a UsageError: here alone."""
+
+    def decorate(method: Callable[Concatenate[M, P], R]) -> Callable[Concatenate[M, P], R | None]:
+        def magic(self: M, /, *args: P.args, **more: P.kwargs) -> R | None:
+            try:
+                return method(self, *args, **more)
+            except HelpShown:
+                return None
+            except PoolError as error:
+                raise UsageError(str(error)) from None
+            except SyntaxError as error:
+                raise error.with_traceback(None) from None  # the cell's line says all, our frames nothing
+
+        magic.__name__ = method.__name__  # under which IPython registers it
+        magic.__doc__ = parser.help
+        return magic
+
+    return decorate
+
+
+@magics_class
+class PoolMagics(Magics):
+    """The magics of one shell.
+
+    Parameters
+    ----------
+    shell
+        The InteractiveShell.
+    capture
+        Leads what runs print into their records.
+    panel_factory
+        Returns the panel of the default pool.
+
+    Notes
+    -----
+    Threads: belongs to the main thread.
+    """
+
+    def __init__(self, shell: Any, capture: OutputCapture, panel_factory: Callable[[], Any]) -> None:
+        super().__init__(shell)
+        self.shell: Any = shell
+        self.panel_factory = panel_factory
+        self._capture = capture
+        self._names = NameBook()
+
+    @property
+    def pool(self) -> WorkerPool:
+        """The living default pool, with the output of its runs captured."""
+        pool = default_pool()
+        if pool.capture is None:
+            pool.capture = self._capture
+        return pool
+
+    @no_var_expand
+    @line_cell_magic
+    @_answers(WORKER)
+    def bgworker(self, line: str, cell: str | None = None) -> BackgroundWorker:  # noqa: D102 - see _answers
+        options, code = self._definition(WORKER, line, cell)
+        interval = parse_duration(options["interval"])
+        if options["fixed_delay"] and options["catch_up"]:
+            raise UsageError("--fixed-delay and --catch-up exclude each other: after a fixed delay no slot is missed")
+        settings = {
+            "start_with_delay": options["start_with_delay"],
+            "max_count": options["max_count"],
+            "run_on_time": not options["fixed_delay"],
+            "run_past_events": options["catch_up"],
+        }
+        make = functools.partial(self.pool.new_worker, interval, **settings)
+        return self._define(make, options, code, _source("bgworker", line, cell))
+
+    @no_var_expand
+    @line_cell_magic
+    @_answers(ACTOR)
+    def bgactor(self, line: str, cell: str | None = None) -> BackgroundWorker:  # noqa: D102
+        options, code = self._definition(ACTOR, line, cell)
+        if options["delay"] is not None and options["at"] is not None:
+            raise UsageError("--delay and --at cannot both be given; leave one of them out")
+        pool = self.pool
+        at = None if options["at"] is None else parse_instant(options["at"], pool.clock.time())
+        make = functools.partial(pool.new_actor, delay=options["delay"] or 0.0, at=at)
+        return self._define(make, options, code, _source("bgactor", line, cell))
+
+    @no_var_expand
+    @line_cell_magic
+    @_answers(JOB)
+    def bgjob(self, line: str, cell: str | None = None) -> Job:  # noqa: D102
+        options, code = self._definition(JOB, line, cell)
+        task = callback_of(self.shell, code, Cell.current(self.shell), _heading("bgjob", line, cell))
+        return self.pool.run_job(as_task(task), options["name"])
+
+    @no_var_expand
+    @line_magic
+    @_answers(POOL)
+    def bgpool(self, line: str) -> Any:  # noqa: D102
+        options, words = POOL.take_words(line)
+        last = options["last"]
+        if not words:
+            if last is not None:
+                raise UsageError("--last belongs to log and history; write %bgpool history --last 5")
+            pool = self.pool
+            return WorkerTable(pool.find_workers(), "no workers; %bgworker -h says how to make one", pool.clock.time)
+        verbs = Verbs(self.pool, self.panel_factory, self._show)
+        return verbs.do(words[0], words[1:], last)
+
+    # -- inside
+
+    def _definition(self, parser: MagicParser, line: str, cell: str | None) -> tuple[dict[str, Any], str]:
+        """Return the options and the code of a line or a cell."""
+        options, code = read_definition(parser, line, is_cell=cell is not None)
+        if cell is not None:
+            if not cell.strip():
+                raise UsageError(f"the cell of %{parser.magic} is empty; put code below its line")
+            return options, cell
+        if not code.strip():
+            interval = " 5s" if parser is WORKER else ""
+            raise UsageError(
+                f"the code is missing; write {parser.magic}{interval} code, "
+                f"or %{parser.magic}{interval} and the code below it"
+            )
+        return options, code
+
+    def _define(
+        self,
+        make: Callable[..., BackgroundWorker],
+        options: dict[str, Any],
+        code: str,
+        source: tuple[str, str],
+    ) -> BackgroundWorker:
+        """Make a worker, put it in the place of the ones of the same name, and start it.
+
+        Whatever can fail is done before a worker is touched or registered.
+        """
+        cell = Cell.current(self.shell)
+        text, heading = source
+        pool = self.pool
+        workers = pool.find_workers()
+        name = options["name"]
+        if name is None:
+            function = None if heading else function_name(code)
+            name = self._names.name(cell, function, code, {worker.name for worker in workers})
+        callback = callback_of(self.shell, code, cell, heading)
+        existing = [worker for worker in workers if worker.name == name]
+        if existing and options["exists"] == "keep":
+            return existing[-1]
+        if existing and options["exists"] == "error":
+            raise UsageError(f"a worker {name!r} exists already; give another name, or --exists replace or keep")
+        expressions = self._expressions(options)
+        worker = make(
+            callback=callback, name=name, dispose=options["dispose"], ignore_exception=options["retry"], **expressions
+        )
+        worker.source = text
+        worker.cell = cell.number
+        for old in existing:
+            pool.remove(old)
+        return worker if options["no_start"] else worker.start()
+
+    def _expressions(self, options: dict[str, Any]) -> dict[str, Any]:
+        """Return the values of the options that are expressions."""
+        values = {
+            key: evaluate(self.shell, options[key], f"--{key}")
+            for key in ("data", "finished")
+            if options[key] is not None
+        }
+        if callable(values.get("finished")):
+            refuse_arguments(values["finished"], f"--finished {options['finished']}")
+        return values
+
+    def _show(self, entry: LogEntry) -> None:
+        """Print a text, and show its rich displays below it."""
+        print(entry.text)  # noqa: T201 - what was asked for
+        for data in entry.displays:
+            self.shell.display_pub.publish(data)
+
+
+def _heading(magic: str, line: str, cell: str | None) -> str:
+    """Return the line of a cell magic, "" for a line magic."""
+    return "" if cell is None else f"%%{magic} {line}".rstrip()
+
+
+def _source(magic: str, line: str, cell: str | None) -> tuple[str, str]:
+    """Return the text of the magic, and its heading."""
+    heading = _heading(magic, line, cell)
+    return (f"{heading}\n{cell}" if cell is not None else f"%{magic} {line}".rstrip()), heading

@@ -1,0 +1,171 @@
+"""What ``%bgpool`` shows beside the workers: runs, jobs, and the log of a worker's last runs."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable
+from typing import Any, NamedTuple
+
+from ..engine import BackgroundWorker, ErrorInfo, Job, RunOutput, RunRecord
+from ..engine.arguments import safe_repr
+from ..table import NOTHING, SHAPES, Column, clean_text, format_duration, html_table, text_table
+
+__all__ = ["JobTable", "LogEntry", "RunTable", "job_log", "worker_log"]
+
+_STATE_SHAPES = {**SHAPES, "done": "✔", "ended": "■", "cancelled": "■"}
+
+RUN_COLUMNS = (
+    Column("name", 32),
+    Column("run", 9, right=True),
+    Column("started", 19),
+    Column("took", 9, right=True),
+    Column("outcome", 12, state=True),
+    Column("value", 40),
+    Column("error", 48),
+)
+JOB_COLUMNS = (
+    Column("id", 6, right=True),
+    Column("name", 32),
+    Column("state", 12, state=True),
+    Column("started", 19),
+    Column("took", 9, right=True),
+    Column("error", 48),
+)
+
+
+class RunTable(list[RunRecord]):
+    """Records of runs, with the table of them as their text.
+
+    Parameters
+    ----------
+    runs
+        Workers' names with a record each.
+    empty
+        What is shown instead of a table without rows.
+    """
+
+    def __init__(self, runs: Iterable[tuple[str, RunRecord]] = (), empty: str = "no runs yet") -> None:
+        pairs = list(runs)
+        super().__init__(record for _, record in pairs)
+        self.names = [name for name, _ in pairs]
+        self.empty = empty
+
+    def _rows(self) -> list[tuple[str, ...]]:
+        return [_run_row(name, record) for name, record in zip(self.names, self, strict=False)]
+
+    def __repr__(self) -> str:
+        return text_table(self._rows(), RUN_COLUMNS, self.empty)
+
+    def _repr_html_(self) -> str:
+        return html_table(self._rows(), RUN_COLUMNS, self.empty)
+
+
+def _run_row(name: str, record: RunRecord) -> tuple[str, ...]:
+    return (
+        clean_text(name),
+        _run_number(record.number, record.attempt),
+        local_time(record.started),
+        format_duration(record.duration),
+        f"{_STATE_SHAPES.get(record.outcome, '·')} {record.outcome}",
+        NOTHING if record.value is None else clean_text(safe_repr(record.value)),
+        clean_text(record.error.line) if record.error is not None else "",
+    )
+
+
+class JobTable(list[Job]):
+    """Jobs, with the table of them as their text.
+
+    Parameters
+    ----------
+    jobs
+        The rows.
+    empty
+        What is shown instead of a table without rows.
+    """
+
+    def __init__(self, jobs: Iterable[Job] = (), empty: str = "no jobs yet") -> None:
+        super().__init__(jobs)
+        self.empty = empty
+
+    def _rows(self) -> list[tuple[str, ...]]:
+        return [_job_row(job) for job in self]
+
+    def __repr__(self) -> str:
+        return text_table(self._rows(), JOB_COLUMNS, self.empty)
+
+    def _repr_html_(self) -> str:
+        return html_table(self._rows(), JOB_COLUMNS, self.empty)
+
+
+def _job_row(job: Job) -> tuple[str, ...]:
+    state = job.state.value
+    took = None if job.started is None else (job.ended or time.time()) - job.started
+    return (
+        str(job.id),
+        clean_text(job.name),
+        f"{_STATE_SHAPES.get(state, '·')} {state}",
+        NOTHING if job.started is None else local_time(job.started),
+        format_duration(took),
+        clean_text(job.error.line) if job.error is not None else "",
+    )
+
+
+class LogEntry(NamedTuple):
+    """One run, or one job, for people to read."""
+
+    text: str
+    #: Rich displays of the run, each a mapping from MIME type to data, oldest first.
+    displays: list[dict[str, Any]]
+
+
+def worker_log(worker: BackgroundWorker, count: int) -> list[LogEntry]:
+    """Return the last `count` runs of a worker with their output and errors, oldest first, then the run in flight."""
+    title = f"{clean_text(worker.name)} ({worker.schedule})"
+    entries = [
+        _entry(
+            f"{title}, run {_run_number(record.number, record.attempt)}",
+            f"{local_time(record.started)}, {format_duration(record.duration)}, {record.outcome}",
+            record.output,
+            record.error,
+        )
+        for record in worker.history[-count:]
+    ]
+    run = worker.current
+    if run is not None:
+        age = f"{local_time(run.started)}, running for {format_duration(run.elapsed())}"
+        entries.append(_entry(f"{title}, run {_run_number(run.number, run.attempt)}", age, run.output, None))
+    if not entries:
+        entries.append(LogEntry(f"── {title}: no run yet", []))
+    return entries[-count:]
+
+
+def job_log(job: Job) -> LogEntry:
+    """Return a job with its output and its error."""
+    if job.started is None:
+        when = job.state.value
+    else:
+        took = format_duration((job.ended or time.time()) - job.started)
+        when = f"{local_time(job.started)}, {took}, {job.state.value}"
+    return _entry(f"{clean_text(job.name)} (job)", when, job.output, job.error)
+
+
+def _entry(title: str, when: str, output: RunOutput | None, error: ErrorInfo | None) -> LogEntry:
+    lines = [f"── {title}: {when}"]
+    text = output.text() if output is not None else ""
+    if text:
+        lines.append(text.rstrip("\n"))
+    if error is not None:
+        lines.append(error.traceback.rstrip("\n"))
+    rich = [data for data in output.displays if data.keys() - {"text/plain"}] if output is not None else []
+    return LogEntry("\n".join(lines), rich)
+
+
+def _run_number(number: int, attempt: int) -> str:
+    return str(number) if attempt == 1 else f"{number}, try {attempt}"
+
+
+def local_time(epoch: float) -> str:
+    """Return an instant in local time, with the date if it is not today."""
+    moment = time.localtime(epoch)
+    today = moment[:3] == time.localtime()[:3]
+    return time.strftime("%H:%M:%S" if today else "%Y-%m-%d %H:%M:%S", moment)

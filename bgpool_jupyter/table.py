@@ -1,0 +1,290 @@
+"""Tables of workers as text and as HTML, for terminals, notebooks and saved files.
+
+Both are the same for equal input. Whatever a name or an error contains is shown as text: control
+characters, line ends and marks that turn the writing direction as escapes, HTML escaped.
+"""
+
+from __future__ import annotations
+
+import html
+import time
+import unicodedata
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import NamedTuple
+
+from .engine import BackgroundWorker, WorkerSnapshot
+
+__all__ = [
+    "COLUMNS",
+    "MAX_ROWS",
+    "NOTHING",
+    "SHAPES",
+    "Column",
+    "WorkerTable",
+    "clean_text",
+    "format_duration",
+    "format_snapshot",
+    "html_table",
+    "text_table",
+]
+
+#: Most rows that a table shows; the rest is counted. A panel shows more, and a saved notebook stays small.
+MAX_ROWS = 500
+
+#: A shape for each status, so that it is told by a word and a shape and not by colour alone.
+SHAPES: Mapping[str, str] = {
+    "new": "○",
+    "waiting": "●",
+    "running": "◉",
+    "paused": "‖",
+    "failed": "✖",
+    "stopping": "◌",
+    "stopped": "■",
+}
+
+#: Stands where there is no value.
+NOTHING = "–"  # noqa: RUF001 - the dash of tables
+
+_MINUTE = 60.0
+_HOUR = 3600.0
+_DAY = 86400.0
+#: Characters of these categories are shown as escapes: controls, formats (with the marks that turn the
+#: writing direction), surrogates, private use, line and paragraph separators.
+_ESCAPED = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
+
+
+class Column(NamedTuple):
+    """A column of a table."""
+
+    title: str
+    #: Most terminal cells that a value takes in the text table; longer ones are cut.
+    width: int = 24
+    #: Numbers stand at the right.
+    right: bool = False
+    #: The second word of a value is a state, which has a colour.
+    state: bool = False
+
+
+#: The columns of the worker table.
+COLUMNS: tuple[Column, ...] = (
+    Column("name", 32),
+    Column("schedule", 27),
+    Column("state", 17, state=True),
+    Column("next run", 19),
+    Column("runs", 9, right=True),
+    Column("failed", 9, right=True),
+    Column("missed", 9, right=True),
+    Column("last", 9, right=True),
+    Column("error", 48),
+)
+
+
+def format_duration(seconds: float | None) -> str:
+    """Return a measured duration in two or three figures: "12 ms", "1.2 s", "5 min", "2.5 h"; a dash for None."""
+    if seconds is None:
+        return NOTHING
+    for size, unit in ((1e-3, "µs"), (1.0, "ms"), (_MINUTE, "s"), (_HOUR, "min"), (_DAY, "h")):
+        if seconds < size * 0.9995:  # what would be rounded up to the next unit is written in it
+            return _figures(seconds / {"µs": 1e-6, "ms": 1e-3, "s": 1.0, "min": _MINUTE, "h": _HOUR}[unit], unit)
+    return _figures(seconds / _DAY, "d")
+
+
+def _figures(value: float, unit: str) -> str:
+    text = f"{value:.1f}" if abs(value) < 10 else f"{value:.0f}"  # noqa: PLR2004 - two figures are enough
+    return f"{text.removesuffix('.0')} {unit}"
+
+
+def clean_text(text: str) -> str:
+    r"""Return `text` in one harmless line: what is no visible character becomes an escape such as ``\n``.
+
+    Notes
+    -----
+    Threads: may be called from any thread; returns at once.
+    """
+    if text.isascii() and text.isprintable():
+        return text
+    return "".join(
+        c.encode("unicode_escape").decode("ascii") if unicodedata.category(c) in _ESCAPED else c for c in text
+    )
+
+
+def format_snapshot(snapshot: WorkerSnapshot, now: float) -> tuple[str, ...]:
+    """Return the texts of one row, a text for each of :data:`COLUMNS`.
+
+    Parameters
+    ----------
+    snapshot
+        The worker as it was.
+    now
+        The instant from which the next run is counted, UTC epoch seconds.
+    """
+    state = f"{SHAPES.get(snapshot.status, '·')} {snapshot.status}"
+    if snapshot.since is not None:
+        state += f" {format_duration(max(0.0, now - snapshot.since))}"
+    if snapshot.next_run is None:
+        following = NOTHING
+    else:
+        ahead = snapshot.next_run - now
+        following = f"in {format_duration(ahead)}" if ahead > 0 else "now"
+    return (
+        clean_text(snapshot.name),
+        snapshot.schedule or NOTHING,
+        state,
+        following,
+        str(snapshot.run_count),
+        str(snapshot.failure_count),
+        str(snapshot.missed_count),
+        format_duration(snapshot.last_duration),
+        clean_text(snapshot.last_error),
+    )
+
+
+def _cells(text: str) -> int:
+    """Return how many cells of a terminal the text takes."""
+    return sum(_cells_of(character) for character in text)
+
+
+def _cells_of(character: str) -> int:
+    if unicodedata.category(character) in {"Mn", "Me"}:
+        return 0
+    return 2 if unicodedata.east_asian_width(character) in "WF" else 1
+
+
+def _cut(text: str, width: int) -> str:
+    """Return the text in at most `width` cells, with an ellipsis where it was cut."""
+    if len(text) * 2 <= width or _cells(text) <= width:
+        return text
+    room = width - 1
+    kept = ""
+    for character in text:
+        room -= _cells_of(character)
+        if room < 0:
+            break
+        kept += character
+    return kept + "…"
+
+
+def text_table(rows: Iterable[Sequence[str]], columns: Sequence[Column] = COLUMNS, empty: str = "no workers") -> str:
+    """Return a table for a terminal.
+
+    Parameters
+    ----------
+    rows
+        A text for each column; only the first :data:`MAX_ROWS` are shown.
+    columns
+        Titles, widths and sides. A last column that is empty in every row is left out.
+    empty
+        What is returned instead of a table without rows.
+
+    Notes
+    -----
+    Threads: may be called from any thread; returns at once.
+    """
+    shown_rows, more = _limited(rows)
+    lines = [[_cut(text, column.width) for text, column in zip(row, columns, strict=True)] for row in shown_rows]
+    if not lines:
+        return empty
+    shown = len(columns) if any(line[-1] for line in lines) else len(columns) - 1
+    lines.insert(0, [column.title for column in columns])
+    widths = [max(_cells(line[i]) for line in lines) for i in range(shown)]
+    lines.insert(1, ["─" * width for width in widths])
+    texts = []
+    for line in lines:
+        padded = (_pad(line[i], widths[i], right=columns[i].right) for i in range(shown))
+        texts.append("  ".join(padded).rstrip())
+    return "\n".join([*texts, *more])
+
+
+def _limited(rows: Iterable[Sequence[str]]) -> tuple[list[Sequence[str]], list[str]]:
+    """Return the rows that are shown, and a line that counts the others if there are any."""
+    everything = list(rows)
+    hidden = len(everything) - MAX_ROWS
+    return everything[:MAX_ROWS], [f"… {hidden:,} more"] if hidden > 0 else []
+
+
+def _pad(text: str, width: int, *, right: bool) -> str:
+    space = " " * (width - _cells(text))
+    return space + text if right else text + space
+
+
+#: Colours come from JupyterLab, with neutral ones where there is no JupyterLab; all are for light and dark.
+_STYLE = """\
+.bgpool-table { border-collapse: collapse; font-size: var(--jp-ui-font-size1, 13px); color: inherit; margin: 4px 0; }
+.bgpool-table th, .bgpool-table td { text-align: left; padding: 3px 10px; white-space: nowrap; max-width: 36em;
+  overflow: hidden; text-overflow: ellipsis; border: 0; border-bottom: 1px solid rgba(128, 128, 128, 0.3); }
+.bgpool-table th { font-weight: 600; opacity: 0.75; }
+.bgpool-table .bgpool-right { text-align: right; font-variant-numeric: tabular-nums; }
+.bgpool-table .bgpool-waiting, .bgpool-table .bgpool-running, .bgpool-table .bgpool-done {
+  color: var(--jp-success-color0, #2e9d4e); }
+.bgpool-table .bgpool-failed { color: var(--jp-error-color1, #d9534f); }
+.bgpool-table .bgpool-paused, .bgpool-table .bgpool-stopping { color: var(--jp-warn-color0, #c8861c); }
+"""
+
+
+def html_table(rows: Iterable[Sequence[str]], columns: Sequence[Column] = COLUMNS, empty: str = "no workers") -> str:
+    """Return a table for a notebook, with everything escaped; the parameters are those of :func:`text_table`.
+
+    Notes
+    -----
+    Threads: may be called from any thread; returns at once.
+    """
+    lines, more = _limited(rows)
+    if not lines:
+        return f"<p>{html.escape(empty)}</p>"
+    shown = len(columns) if any(line[-1] for line in lines) else len(columns) - 1
+    kinds = [' class="bgpool-right"' if column.right else "" for column in columns[:shown]]
+    head = "".join(f"<th{kind}>{html.escape(c.title)}</th>" for kind, c in zip(kinds, columns, strict=False))
+    body = "\n".join(_html_row(line[:shown], columns, kinds) for line in lines)
+    return (
+        f'<style>\n{_STYLE}</style>\n<table class="bgpool-table">\n<thead><tr>{head}</tr></thead>\n'
+        f"<tbody>\n{body}\n</tbody>\n</table>" + "".join(f"\n<p>{line}</p>" for line in more)
+    )
+
+
+def _html_row(line: Sequence[str], columns: Sequence[Column], kinds: Sequence[str]) -> str:
+    cells = []
+    for text, column, kind in zip(line, columns, kinds, strict=False):
+        shown = _cut(text, 2 * column.width)
+        title = f' title="{html.escape(text[:2000])}"' if shown != text else ""
+        word = text.split(" ")[1] if column.state and " " in text else ""
+        state = f' class="bgpool-{word}"' if word in SHAPES or word == "done" else ""
+        cells.append(f"<td{kind}{state}{title}>{html.escape(shown)}</td>")
+    return f"<tr>{''.join(cells)}</tr>"
+
+
+class WorkerTable(list[BackgroundWorker]):
+    """A list of workers that a notebook or a terminal shows as a table of their present state.
+
+    Parameters
+    ----------
+    workers
+        The rows, in this order.
+    empty
+        What is shown instead of a table without rows.
+    clock
+        Where the present instant is read, from which the next run is counted; UTC epoch seconds.
+
+    Notes
+    -----
+    Threads: may be shown from any thread; a worker is shown as it is when the table is asked for.
+    """
+
+    def __init__(
+        self,
+        workers: Iterable[BackgroundWorker] = (),
+        empty: str = "no workers",
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        super().__init__(workers)
+        self.empty = empty
+        self._clock = clock
+
+    def _rows(self) -> list[tuple[str, ...]]:
+        now = self._clock()
+        return [format_snapshot(worker.snapshot(), now) for worker in self]
+
+    def __repr__(self) -> str:
+        return text_table(self._rows(), empty=self.empty)
+
+    def _repr_html_(self) -> str:
+        return html_table(self._rows(), empty=self.empty)

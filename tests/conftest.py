@@ -1,0 +1,38 @@
+"""Settings that all tests share."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Generator
+
+import hypothesis
+import pytest
+
+# The two slow cores of a small CI machine must not turn a right result into a failure:
+# a deadline per example measures the machine. Failing examples are printed, and replayed from the local database.
+hypothesis.settings.register_profile("bgpool", deadline=None, print_blob=True)
+hypothesis.settings.load_profile("bgpool")
+
+
+def _refuse_skip(report: pytest.TestReport | pytest.CollectReport) -> None:
+    """Turn a skip into a failure where everything that tests need must be there."""
+    if os.environ.get("BGPOOL_NO_SKIP") and report.skipped and not hasattr(report, "wasxfail"):
+        reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else report.longrepr
+        report.outcome = "failed"
+        report.longrepr = f"skipped although BGPOOL_NO_SKIP is set: {reason}"
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Look at the outcome of each phase of each test."""
+    report = yield
+    _refuse_skip(report)
+    return report
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report() -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
+    """Look at modules that skip themselves."""
+    report = yield
+    _refuse_skip(report)
+    return report

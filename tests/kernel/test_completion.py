@@ -1,0 +1,61 @@
+"""Tab."""
+
+from __future__ import annotations
+
+import warnings
+
+import pytest
+
+from bgpool_jupyter.kernel.grammar import VERBS
+
+
+@pytest.fixture
+def complete(notebook):
+    """Return what IPython offers at the end of a line."""
+    notebook.run("%bgworker -n cpu-load 10s 1")
+    notebook.run("%bgworker -n disk 10s 1")
+    notebook.run('%bgworker -n "my own" 10s 1')
+    notebook.pool.new_worker(1, print, name="a\nb")
+    notebook.run("%bgjob -n job 1")
+    notebook.shell.Completer.use_jedi = False
+
+    def offers(line):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # IPython's own: a provisional interface, and one that is to go
+            return notebook.shell.complete("", line, len(line))[1]
+
+    return offers
+
+
+@pytest.mark.parametrize(
+    ("line", "offers"),
+    [
+        ("%bgpool st", ["start", "stop"]),
+        ("%bgpool log d", ["disk"]),
+        ("%bgpool log j", ["job"]),
+        ("%bgpool stop cpu", ["cpu-load"]),
+        ("%bgpool stop disk c", ["cpu-load"]),
+        ("%bgpool jobs j", ["job"]),
+        ("%bgpool log --la", ["--last"]),
+        ("%bgworker --na", ["--name"]),
+        ("%bgworker --ex", ["--exists"]),
+        ("%bgworker --exists k", ["keep"]),
+        ("%bgworker -n d", ["disk"]),
+        ("%bgactor --de", ["--delay"]),
+        ("%bgjob --he", ["--help"]),
+        ("%%bgworker --max", ["--max-count"]),
+    ],
+)
+def test_what_is_offered(complete, line, offers):
+    assert complete(line) == offers
+
+
+def test_verbs_and_names_without_a_beginning(complete):
+    assert set(complete("%bgpool ")) == set(VERBS)
+    assert set(complete("%bgpool stop ")) == {"cpu-load", "disk", "'my own'"}
+    assert set(complete("%bgpool log ")) == {"cpu-load", "disk", "'my own'", "job"}
+
+
+def test_code_completes_as_ever(complete, notebook):
+    notebook.namespace["something"] = 1
+    assert complete("%bgworker 5s someth") == ["something"]
