@@ -194,6 +194,7 @@ class Machine:
         if worker._state not in ACTIVE:
             return
         in_flight = isinstance(worker._busy, RunningRun)
+        worker._ended_itself = False
         worker._state = next_state(worker._state, "stop in flight" if in_flight else "stop", worker._name)
         self._hub.changed(worker.id)
 
@@ -373,6 +374,7 @@ class Machine:
         start.counted += 1
         limit = worker._max_count
         if outcome == ENDED or (limit is not None and start.counted >= limit):
+            worker._ended_itself = True
             worker._state = next_state(worker._state, "last", worker._name)
             return
         worker.missed_count += start.advance(now, worker._interval, on_demand=run.on_demand)

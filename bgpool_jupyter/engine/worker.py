@@ -144,6 +144,7 @@ class BackgroundWorker:
         "_callback",
         "_delay",
         "_dispose",
+        "_ended_itself",
         "_endings",
         "_finished",
         "_host",
@@ -225,6 +226,8 @@ class BackgroundWorker:
         #: Live if and only if nothing is busy and a run is to come (see WorkerPool.check).
         self._token = 0
         self._start: Start | None = None
+        #: The last start ended with a run, not by stop().
+        self._ended_itself = False
         #: What occupies the worker: the run in flight, or the start whose `finished` is called.
         self._busy: RunningRun | Start | None = None
         #: Starts that ended and whose `finished` was not called yet, oldest first.
@@ -320,11 +323,13 @@ class BackgroundWorker:
 
     @property
     def status(self) -> str:
-        """The state in one word for people: "failed" for a waiting or stopped worker whose last run failed."""
+        """The state in one word for people.
+
+        "failed" stands for a worker whose last run failed and that waits for its next one, or ended by itself.
+        """
         state = self._state
-        if state in (WorkerState.WAITING, WorkerState.STOPPED) and self.last_run_failed:
-            return FAILED
-        return state.value
+        may_fail = state is WorkerState.WAITING or (state is WorkerState.STOPPED and self._ended_itself)
+        return FAILED if may_fail and self.last_run_failed else state.value
 
     @property
     def running(self) -> bool:

@@ -718,6 +718,19 @@ class Test12Exceptions:
         assert worker.status == "waiting"
         assert worker.last_error.type == "ZeroDivisionError"
 
+    def test_the_word_failed_is_for_what_waits_or_ended_by_itself(self, pool):
+        worker = pool.new_worker(1, lambda: 1 / 0, dispose=False).start()
+        actor = pool.new_actor(lambda: 1 / 0, dispose=False).start()
+        pool.clock.advance(0)
+        assert (worker.status, actor.status) == ("failed", "failed")
+        worker.pause()
+        assert worker.status == "paused"
+        worker.unpause().stop()
+        assert worker.status == "stopped"
+        assert worker.snapshot().last_error == "ZeroDivisionError: division by zero"
+        actor.start()
+        assert actor.status == "waiting"
+
     def test_ignore_exception_tries_again_with_growing_bounded_delay(self, pool):
         starts = []
 
