@@ -159,6 +159,8 @@ class Machine:
             self._touched = None
             self._executor.repair()
             self._deadlines.cancel(worker)
+            if isinstance(worker._busy, Start) and not worker._busy.finish_claimed:
+                worker._busy = None
             self._settle(worker)
             if self._ready:
                 self._executor.look()
@@ -178,11 +180,10 @@ class Machine:
     # -- the state machine, under the lock
 
     def _begin_start(self, worker: BackgroundWorker, start: Start, kwargs: dict[str, Any]) -> None:
-        state = next_state(worker._state, "start", worker._name)
+        start.state = next_state(worker._state, "start", worker._name)
         if worker._start is not None and not worker._start.ended:
             start.previous = worker._start
-        worker._start = start
-        worker._state = state
+        worker._start = start  # with its state, in one step
         worker.args = kwargs
         worker.run_count = worker.failure_count = worker.missed_count = 0
         worker.last_error = worker.finished_error = None
@@ -231,28 +232,36 @@ class Machine:
         start = worker._start
         if start is None:
             return
-        if start.previous is not None:
-            self._note_end(worker, start.previous)
-            start.previous = None
-        stopped = worker._state in (WorkerState.STOPPED, WorkerState.STOPPING)
-        if stopped and not start.ended:
-            self._note_end(worker, start)
-        if stopped or worker._busy is not None:
-            self._deadlines.cancel(worker)
+        self._note_ends(worker, start)
         if worker._busy is not None:
+            self._deadlines.cancel(worker)
             return
-        if worker._state is WorkerState.STOPPED and worker._dispose:
+        state = start.state
+        if state is WorkerState.STOPPED and worker._dispose:
             self._leave(worker)
         if worker._endings:
-            worker._busy = ending = worker._endings.popleft()
-            self._ready.append(_Finish(self, worker, ending))
-        elif worker._state is WorkerState.WAITING or (worker._state is WorkerState.PAUSED and start.now):
+            # Queued before it is noted: what is cut off between the two is queued once more, and the
+            # second one finds that the first has claimed the call.
+            self._deadlines.cancel(worker)
+            self._ready.append(_Finish(self, worker, worker._endings[0]))
+            worker._busy = worker._endings[0]
+        elif state is WorkerState.WAITING or (state is WorkerState.PAUSED and start.now):
             if not worker._token:
                 due = self.clock.monotonic() if start.now else start.due
                 self._deadlines.push(due, worker)
                 self._executor.armed(due)
         else:
             self._deadlines.cancel(worker)
+
+    def _note_ends(self, worker: BackgroundWorker, start: Start) -> None:
+        """Note which starts have ended and whose `finished` is still to be called."""
+        if start.previous is not None:
+            self._note_end(worker, start.previous)
+            start.previous = None
+        if start.state in (WorkerState.STOPPED, WorkerState.STOPPING) and not start.ended:
+            self._note_end(worker, start)
+        while worker._endings and worker._endings[0].finish_claimed:
+            worker._endings.popleft()
 
     def _note_end(self, worker: BackgroundWorker, start: Start) -> None:
         if start.finish_call is not None:
@@ -383,7 +392,8 @@ class Machine:
     def _finish(self, worker: BackgroundWorker, start: Start) -> None:
         """Call `finished` of an ended start on this thread."""
         with self._lock:
-            if start.finish_claimed or start.finish_call is None:
+            self._mend()
+            if start.finish_claimed or start.finish_call is None or worker._busy is not start:
                 return
             start.finish_claimed = True
         capture = self.capture

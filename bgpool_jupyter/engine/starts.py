@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 from .arguments import safe_repr
 from .errors import ArgumentTypeError
 from .schedule import FixedRate, Once, Schedule
+from .states import WorkerState
 
 __all__ = ["Signature", "Start"]
 
@@ -80,9 +81,11 @@ class Start:
         "previous",
         "retrying",
         "schedule",
+        "state",
     )
 
     def __init__(self, schedule: Schedule, call: Callable[[], Any], finish_call: Callable[[], Any] | None) -> None:
+        self.state = WorkerState.WAITING
         self.schedule = schedule
         self.call = call
         self.finish_call = finish_call

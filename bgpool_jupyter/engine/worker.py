@@ -158,7 +158,6 @@ class BackgroundWorker:
         "_signatures",
         "_start",
         "_start_with_delay",
-        "_state",
         "_token",
         "args",
         "at",
@@ -221,7 +220,6 @@ class BackgroundWorker:
 
         self._signatures: dict[str, Signature] = {}
         # Guarded by the pool's lock; single reads without it are allowed.
-        self._state = WorkerState.NEW
         #: Token of the live queue entry; 0 if there is none.
         #: Live if and only if nothing is busy and a run is to come (see WorkerPool.check).
         self._token = 0
@@ -435,6 +433,17 @@ class BackgroundWorker:
         return f"BackgroundWorker({self._name!r}, {self.schedule})"
 
     # -- for the pool
+
+    @property
+    def _state(self) -> WorkerState:
+        # The state is the start's, so that a new start and its state are stored in one step.
+        start = self._start
+        return WorkerState.NEW if start is None else start.state
+
+    @_state.setter
+    def _state(self, state: WorkerState) -> None:
+        if self._start is not None:
+            self._start.state = state
 
     def _last_output(self) -> RunOutput:
         """Return the output of the last run, for what `finished` adds to it."""

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import _thread
+import contextlib
 import gc
 import os
+import random
 import signal
 import subprocess
 import sys
@@ -13,7 +15,7 @@ import time
 
 import pytest
 
-from bgpool_jupyter.engine import EventKind, WorkerPool, WorkerState, crew
+from bgpool_jupyter.engine import EventKind, InvalidTransition, WorkerPool, WorkerState, crew
 
 PATIENCE = 20.0
 
@@ -211,9 +213,9 @@ class TestCollector:
             worker.start()
             pool.new_worker(1, lambda: None).stop()
             worker.work_now()
-            assert worker.state is WorkerState.NEW
+            assert worker.status == "new"
         other.start()
-        assert worker.state is WorkerState.WAITING
+        assert worker.status == "waiting"
         pool.check()
 
     def test_one_that_is_refused_is_logged(self, pool):
@@ -262,6 +264,61 @@ class TestInterrupt:
             worker.callback = event.set
             worker.start().work_now()
         assert all(event.wait(PATIENCE) for event in ran)
+
+    @pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="interval timers are not on this platform")
+    @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+    @pytest.mark.parametrize("switch", [1e-6, 5e-3])
+    def test_a_storm_amid_two_threads_that_do_the_same_loses_nothing(self, live, switch):
+        dice = random.Random(4711)
+        live.set_logger(lambda text: None)
+        intervals = (0.0001, 0.001, 3600)
+        workers = [
+            live.new_worker(intervals[n % 3], lambda: None, finished=lambda: None, dispose=False) for n in range(6)
+        ]
+        stop = threading.Event()
+
+        def act():
+            worker = dice.choice(workers)
+            commands = (worker.start, worker.stop, worker.pause, worker.unpause, worker.work_now, worker.restart)
+            with contextlib.suppress(InvalidTransition):
+                dice.choice(commands)()
+
+        def act_on():
+            while not stop.is_set():
+                act()
+                live.run_job(lambda: None)
+
+        crowd = [threading.Thread(target=act_on) for _ in range(2)]
+        hits = turns = 0
+        interval = sys.getswitchinterval()
+        old = signal.signal(signal.SIGALRM, signal.default_int_handler)
+        sys.setswitchinterval(switch)
+        try:
+            for thread in crowd:
+                thread.start()
+            while hits < 1500 and turns < 20_000:
+                turns += 1
+                try:
+                    signal.setitimer(signal.ITIMER_REAL, dice.uniform(5e-5, 1e-3))
+                    for _ in range(2000):
+                        act()
+                except KeyboardInterrupt:
+                    hits += 1
+        finally:
+            signal.setitimer(signal.ITIMER_REAL, 0)
+            signal.signal(signal.SIGALRM, old)
+            sys.setswitchinterval(interval)
+            stop.set()
+        for thread in crowd:
+            thread.join(PATIENCE)
+        assert hits == 1500
+        live.check()
+        ran = [threading.Event() for _ in workers]
+        for worker, event in zip(workers, ran, strict=True):
+            worker.callback = event.set
+            worker.start()
+        assert all(event.wait(PATIENCE) for event in ran)
+        assert live.run_job(lambda: "alive").result(PATIENCE) == "alive"
 
     @pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="interval timers are not on this platform")
     @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
