@@ -1,0 +1,301 @@
+"""What the page may ask for: checked field by field, then done.
+
+Any output of the notebook can run JavaScript and send a message to the panel. Every message is
+therefore hostile input: a wrong one is answered with one sentence, and nothing is done.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+from ..engine import (
+    ArgumentTypeError,
+    ArgumentValueError,
+    BackgroundWorker,
+    PoolError,
+    WorkerNotFound,
+    WorkerPool,
+)
+
+__all__ = [
+    "MAX_IDS",
+    "MAX_PATTERN",
+    "SORTS",
+    "STATUSES",
+    "TABS",
+    "VERBS",
+    "Answer",
+    "Command",
+    "Request",
+    "perform",
+    "read_message",
+    "read_view",
+]
+
+#: Most workers that one command may name.
+MAX_IDS = 100_000
+#: Most rows that a page may say it sees.
+MAX_WINDOW = 100
+#: Most characters of a filter.
+MAX_PATTERN = 200
+_MAX_TOKEN = 64
+#: Larger numbers are no ids: JavaScript could not write them exactly.
+_MAX_ID = 2**53
+
+STATUSES = ("all", "running", "waiting", "paused", "failed", "stopped")
+SORTS = ("name", "schedule", "state", "next", "runs", "last", "error")
+TABS = ("output", "error", "runs", "source")
+
+
+class Command(NamedTuple):
+    """One thing to be done to some workers."""
+
+    #: Names the command in its answer.
+    token: str
+    verb: str
+    ids: tuple[int, ...]
+
+
+class Request(NamedTuple):
+    """A page that is there ("hello", "keep"), goes ("sleep"), sees some rows ("window") or a detail ("look")."""
+
+    kind: str
+    #: Names the page.
+    client: str
+    ids: tuple[int, ...] = ()
+
+
+class Answer(NamedTuple):
+    """What became of a command."""
+
+    ok: bool
+    #: One sentence for people.
+    text: str
+
+
+def read_message(content: object) -> Command | Request:
+    """Check a message of the page.
+
+    Raises
+    ------
+    ArgumentTypeError
+        If the message or a field of it has a wrong type.
+    ArgumentValueError
+        If a field is missing, unknown or out of bounds.
+    """
+    fields = _mapping(content, "the message")
+    kind = fields.get("kind")
+    if kind == "command":
+        _only(fields, {"kind", "token", "verb", "ids"})
+        return Command(
+            _text(fields["token"], "token"), _choice(fields["verb"], "verb", VERBS), _ids(fields["ids"], MAX_IDS)
+        )
+    if kind == "window":
+        _only(fields, {"kind", "client", "ids"})
+        return Request("window", _text(fields["client"], "client"), _ids(fields["ids"], MAX_WINDOW))
+    if kind == "look":
+        _only(fields, {"kind", "client", "id"})
+        chosen = fields["id"]
+        return Request("look", _text(fields["client"], "client"), () if chosen is None else (_id(chosen, "id"),))
+    known = _choice(kind, "kind", ("hello", "keep", "sleep", "window", "look", "command"))
+    _only(fields, {"kind", "client"})
+    return Request(known, _text(fields["client"], "client"))
+
+
+def read_view(state: object) -> dict[str, Any]:
+    """Check the view state that a page writes, and return it; everything that is not view state is refused.
+
+    Raises
+    ------
+    ArgumentTypeError
+        If the state or an entry has a wrong type.
+    ArgumentValueError
+        If an entry is no view state, or out of bounds.
+    """
+    fields = _mapping(state, "the view state")
+    for name, value in fields.items():
+        check = _VIEW.get(name)
+        if check is None:
+            raise ArgumentValueError(f"the page may not write {_short(name)}; it writes {', '.join(_VIEW)}")
+        check(value)
+    return dict(fields)
+
+
+def perform(pool: WorkerPool, command: Command) -> Answer:
+    """Do what a command asks for, to those of its workers that it changes.
+
+    Notes
+    -----
+    Threads: may be called from any thread; returns at once. A worker that has left the pool, or that
+    cannot be changed so in its state, is counted and passed over.
+    """
+    verb = VERBS[command.verb]
+    done = gone = refused = 0
+    trouble = ""
+    for worker_id in command.ids:
+        try:
+            changed = verb.act(pool, pool.worker(worker_id))
+        except WorkerNotFound:
+            gone += 1
+        except PoolError as error:
+            refused += 1
+            trouble = trouble or str(error)
+        else:
+            done += changed
+            refused += not changed
+    return _answer(verb, len(command.ids), done, gone, trouble)
+
+
+def _answer(verb: _Verb, asked: int, done: int, gone: int, trouble: str) -> Answer:
+    if done == asked:
+        return Answer(ok=True, text=f"{verb.past} {done:,}")
+    if trouble and not done:
+        return Answer(ok=False, text=trouble)
+    rest = []
+    if gone:
+        rest.append(f"{gone:,} no longer in the pool")
+    if asked - done - gone:
+        rest.append(f"{asked - done - gone:,} {f'refused: {trouble}' if trouble else verb.unchanged}")
+    return Answer(
+        ok=not trouble and not (gone and not done), text=f"{verb.past} {done:,} of {asked:,}; {', '.join(rest)}"
+    )
+
+
+class _Verb(NamedTuple):
+    #: Changes a worker; False if it was so already.
+    act: Callable[[WorkerPool, BackgroundWorker], bool]
+    past: str
+    #: Why a worker was passed over.
+    unchanged: str
+
+
+def _start(_: WorkerPool, worker: BackgroundWorker) -> bool:
+    if worker.running:  # a start would end the one under way: "Start" does not mean that
+        return False
+    worker.start(**worker.args)
+    return True
+
+
+def _pause(_: WorkerPool, worker: BackgroundWorker) -> bool:
+    if worker.status == "paused":
+        return False
+    worker.pause()
+    return True
+
+
+def _resume(_: WorkerPool, worker: BackgroundWorker) -> bool:
+    if worker.status != "paused":
+        return False
+    worker.unpause()
+    return True
+
+
+def _run(_: WorkerPool, worker: BackgroundWorker) -> bool:
+    worker.work_now()
+    return True
+
+
+def _stop(_: WorkerPool, worker: BackgroundWorker) -> bool:
+    if not worker.running:
+        return False
+    worker.stop()
+    return True
+
+
+def _remove(pool: WorkerPool, worker: BackgroundWorker) -> bool:
+    pool.remove(worker)
+    return True
+
+
+VERBS: Mapping[str, _Verb] = {
+    "start": _Verb(_start, "Started", "already started"),
+    "pause": _Verb(_pause, "Paused", "already paused"),
+    "resume": _Verb(_resume, "Resumed", "not paused"),
+    "run": _Verb(_run, "Running now:", "not started"),
+    "stop": _Verb(_stop, "Stopped", "not running"),
+    "remove": _Verb(_remove, "Removed", "not in the pool"),
+}
+
+
+def _short(value: object) -> str:
+    """Return a repr of what came as JSON, cut to one short line."""
+    text = repr(value) if isinstance(value, str | int | float | bool | None) else type(value).__name__
+    return text if len(text) <= 60 else f"{text[:57]}…"  # noqa: PLR2004 - one line
+
+
+def _mapping(value: object, what: str) -> Mapping[str, Any]:
+    if not isinstance(value, dict):
+        raise ArgumentTypeError(f"{what} must be an object, not {_short(value)}")
+    return value
+
+
+def _only(fields: Mapping[str, Any], names: set[str]) -> None:
+    extra, missing = set(fields) - names, names - set(fields)
+    if extra:
+        raise ArgumentValueError(
+            f"the message has the unknown field {_short(min(extra, key=str))}; it may have {', '.join(sorted(names))}"
+        )
+    if missing:
+        raise ArgumentValueError(
+            f"the message lacks the field {min(missing)!r}; it must have {', '.join(sorted(names))}"
+        )
+
+
+def _choice(value: object, what: str, allowed: Mapping[str, Any] | tuple[str, ...]) -> str:
+    if not isinstance(value, str):
+        raise ArgumentTypeError(f"{what} must be a text, not {_short(value)}")
+    if value not in allowed:
+        raise ArgumentValueError(f"{what} must be one of {', '.join(allowed)}, not {_short(value)}")
+    return value
+
+
+def _text(value: object, what: str) -> str:
+    if not isinstance(value, str):
+        raise ArgumentTypeError(f"{what} must be a text, not {_short(value)}")
+    if not 0 < len(value) <= _MAX_TOKEN:
+        raise ArgumentValueError(f"{what} must have 1 to {_MAX_TOKEN} characters, not {len(value)}")
+    return value
+
+
+def _id(value: object, what: str) -> int:
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise ArgumentTypeError(f"{what} must be a whole number, not {_short(value)}")
+    if not 0 <= value < _MAX_ID:
+        raise ArgumentValueError(f"{what} must be from 0 to 2**53, not {_short(value)}")
+    return value
+
+
+def _ids(value: object, most: int) -> tuple[int, ...]:
+    if not isinstance(value, list):
+        raise ArgumentTypeError(f"ids must be a list, not {_short(value)}")
+    if len(value) > most:
+        raise ArgumentValueError(f"ids must have at most {most:,} entries, not {len(value):,}")
+    return tuple(dict.fromkeys(_id(entry, "each of ids") for entry in value))
+
+
+def _check_pattern(value: object) -> None:
+    if not isinstance(value, str):
+        raise ArgumentTypeError(f"pattern must be a text, not {_short(value)}")
+    if len(value) > MAX_PATTERN:
+        raise ArgumentValueError(f"pattern must have at most {MAX_PATTERN} characters, not {len(value)}")
+
+
+def _check_flag(value: object) -> None:
+    if not isinstance(value, bool):
+        raise ArgumentTypeError(f"descending must be true or false, not {_short(value)}")
+
+
+def _check_selected(value: object) -> None:
+    if value is not None:
+        _id(value, "selected")
+
+
+_VIEW: Mapping[str, Callable[[object], object]] = {
+    "pattern": _check_pattern,
+    "status": lambda value: _choice(value, "status", STATUSES),
+    "sort": lambda value: _choice(value, "sort", SORTS),
+    "descending": _check_flag,
+    "selected": _check_selected,
+    "tab": lambda value: _choice(value, "tab", TABS),
+}

@@ -1,0 +1,196 @@
+"""The messages that the kernel sends to the page: rows, trends and the detail of one worker.
+
+Rows travel as one JSON text in a binary buffer. The widget's own encoding would walk every cell in
+Python and hold the interpreter for one long dump; here it is let go after every few hundred rows.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+from ..engine import BackgroundWorker, RunOutput, RunRecord, WorkerSnapshot
+
+__all__ = ["ROW_FIELDS", "TREND_LENGTH", "detail", "detail_key", "encode", "row", "trend"]
+
+#: The values of a row, in their order. The page learns it from each snapshot.
+ROW_FIELDS = (
+    "id",
+    "name",
+    "schedule",
+    "status",
+    "executing",
+    "next_run",
+    "run_count",
+    "failure_count",
+    "missed_count",
+    "last_duration",
+    "last_error",
+    "since",
+    "running",
+    "is_actor",
+    "cell",
+)
+
+#: Most runs in the little picture of a row.
+TREND_LENGTH = 32
+#: Most runs in the detail of a worker.
+DETAIL_RUNS = 30
+#: Most characters of output in one detail, and of one run in it.
+DETAIL_TEXT = 32_000
+RUN_TEXT = 12_000
+#: Most characters of the pictures (base64) in one detail.
+DETAIL_IMAGES = 600_000
+MAX_ERROR_LINE = 300
+MAX_NOTE = 200
+_ROWS_A_DUMP = 250
+
+
+def row(snapshot: WorkerSnapshot) -> tuple[Any, ...]:
+    """Return the values of a worker, one for each of :data:`ROW_FIELDS`; instants in epoch seconds."""
+    return (
+        snapshot.id,
+        snapshot.name,
+        snapshot.schedule,
+        snapshot.status,
+        int(snapshot.executing),
+        None if snapshot.next_run is None else round(snapshot.next_run, 3),
+        snapshot.run_count,
+        snapshot.failure_count,
+        snapshot.missed_count,
+        None if snapshot.last_duration is None else _figures(snapshot.last_duration),
+        snapshot.last_error[:MAX_ERROR_LINE],
+        None if snapshot.since is None else round(snapshot.since, 3),
+        int(snapshot.running),
+        int(snapshot.is_actor),
+        snapshot.cell,
+    )
+
+
+def _figures(seconds: float) -> float:
+    """Return a duration with three figures: more are not shown, and would be sent."""
+    if seconds <= 0 or not math.isfinite(seconds):
+        return 0.0
+    return round(seconds, 2 - math.floor(math.log10(seconds)))
+
+
+def encode(head: dict[str, Any], snapshots: Iterable[WorkerSnapshot]) -> bytes:
+    """Return one JSON object as bytes: the entries of `head`, and the rows.
+
+    Notes
+    -----
+    Threads: may be called from any thread. The interpreter is let go between pieces, so that the
+    workers of a large pool are not late because somebody looks at them.
+    """
+    start = json.dumps(head, allow_nan=False)
+    return b"".join([start[:-1].encode(), b', "rows": [', b",".join(_pieces(snapshots)), b"]}"])
+
+
+def _pieces(snapshots: Iterable[WorkerSnapshot]) -> Iterator[bytes]:
+    piece: list[tuple[Any, ...]] = []
+    for snapshot in snapshots:
+        piece.append(row(snapshot))
+        if len(piece) == _ROWS_A_DUMP:
+            yield _dump(piece)
+            piece = []
+    if piece:
+        yield _dump(piece)
+
+
+def _dump(rows: Sequence[tuple[Any, ...]]) -> bytes:
+    return json.dumps(rows, allow_nan=False, separators=(",", ":"))[1:-1].encode()
+
+
+def trend(history: Sequence[RunRecord]) -> list[tuple[float, int]]:
+    """Return the last runs for the little picture: the duration in seconds, and whether the run failed."""
+    return [(_figures(run.duration), int(run.outcome == "failed")) for run in history[-TREND_LENGTH:]]
+
+
+def detail_key(worker: BackgroundWorker) -> tuple[Any, ...]:
+    """Return a value that is another one when the detail of the worker would be."""
+    history, current = worker.history, worker.current
+    output = None if current is None else current.output
+    return (
+        id(history[-1]) if history else None,
+        len(history),
+        None if current is None else (current.number, current.attempt, current.started),
+        None if output is None else output.version,
+        worker.last_error,
+        worker.source,
+    )
+
+
+def detail(worker: BackgroundWorker) -> dict[str, Any]:
+    """Return what the page shows of one worker, newest run first, in bounds.
+
+    Notes
+    -----
+    Threads: may be called from any thread; returns at once.
+    """
+    budget = _Budget()
+    current = worker.current
+    now: dict[str, Any] | None = None
+    if current is not None:
+        now = {"number": current.number, "started": current.started, "outcome": "running"}
+        now |= budget.take(current.output)
+    runs = []
+    for run in reversed(worker.history[-DETAIL_RUNS:]):
+        seen = {
+            "number": run.number,
+            "started": run.started,
+            "duration": _figures(run.duration),
+            "outcome": run.outcome,
+        }
+        runs.append(seen | budget.take(run.output) | {"note": _note(run)})
+    error = worker.last_error
+    return {
+        "worker": worker.id,
+        "current": now,
+        "runs": runs,
+        "error": None if error is None else {"line": error.line, "traceback": error.traceback},
+        "source": worker.source,
+        "cut": budget.cut,
+    }
+
+
+def _note(run: RunRecord) -> str:
+    """Return the error of a run, or its value if it is a plain one: the repr of anything else may be slow or large."""
+    if run.error is not None:
+        return run.error.line[:MAX_NOTE]
+    if run.value is None or type(run.value) not in {bool, int, float, complex, str}:
+        return ""
+    if type(run.value) is int and run.value.bit_length() > MAX_NOTE:
+        return "a large number"
+    return repr(run.value[:MAX_NOTE] if type(run.value) is str else run.value)
+
+
+class _Budget:
+    """How much text and how many pictures still go into a detail."""
+
+    def __init__(self) -> None:
+        self.text = DETAIL_TEXT
+        self.images = DETAIL_IMAGES
+        self.cut = False
+
+    def take(self, output: RunOutput | None) -> dict[str, Any]:
+        """Return the end of a run's text and its pictures, as much as there is room for."""
+        if output is None or output.empty:
+            return {"text": ""}
+        text = output.text()
+        room = min(RUN_TEXT, self.text)
+        if len(text) > room:
+            self.cut = True
+            text = f"… {len(text) - room:,} characters before\n{text[len(text) - room :]}" if room else ""
+        self.text = max(0, self.text - len(text))
+        return {"text": text, "images": self._images(output)}
+
+    def _images(self, output: RunOutput) -> list[str]:
+        images: list[str] = []
+        for bundle in reversed(output.displays):
+            data = bundle.get("image/png")
+            if isinstance(data, str) and len(data) <= self.images:
+                self.images -= len(data)
+                images.insert(0, data)
+        return images

@@ -1,0 +1,373 @@
+"""The panel in JupyterLab in a real browser, on a real kernel.
+
+Few and long: a kernel and a page cost seconds. Times are printed (``pytest -s``), not asserted tightly.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Locator, Page, expect
+
+from bgpool_jupyter.panel import panel as panel_module
+
+from .lab import Notebook, poll
+
+Open = Callable[[Sequence[str]], Notebook]
+
+pytestmark = pytest.mark.timeout(180)
+
+HOSTILE = "<img src=x onerror=window.pwned=1><script>window.pwned=1</script>"
+
+SETUP = f"""
+%load_ext bgpool_jupyter
+import threading
+from bgpool_jupyter import Panel, default_pool
+pool = default_pool()
+hold = threading.Event()
+def boom():
+    raise ValueError({HOSTILE!r})
+for number in range(30):
+    pool.new_worker(0.3 + number, lambda: number, name=f"poll-{{number}}", dispose=False).start()
+pool.new_worker(0.5, boom, name={HOSTILE!r}, dispose=False).start()
+def wait():
+    print("<u>holding</u>", flush=True)
+    hold.wait()
+pool.new_worker(1, wait, name="slow", dispose=False).start()
+pool.new_worker(0.5, lambda: print("<b>tick</b>"), name="talk", dispose=False).start()
+panel = Panel(pool)
+"""
+
+
+def rows(page: Page) -> Locator:
+    return page.locator(".bgp-row[data-status]:visible")
+
+
+def row(page: Page, name: str) -> Locator:
+    return rows(page).filter(has=page.locator(".c-name", has_text=re.compile(f"^{re.escape(name)}$")))
+
+
+def filter_by(page: Page, pattern: str) -> None:
+    page.get_by_label("Filter workers by name").fill(pattern)
+
+
+def open_panel(open_notebook: Open, setup: str = SETUP, *more: str) -> Notebook:
+    notebook = open_notebook([setup + "\npanel", *more])
+    notebook.run_all()
+    rows(notebook.page).first.wait_for()
+    return notebook
+
+
+def test_panel_shows_filters_and_commands(open_notebook: Open) -> None:
+    notebook = open_panel(open_notebook)
+    page = notebook.page
+    expect(page.locator(".bgp-status")).to_have_text("live")
+    expect(page.locator(".bgp-shown")).to_have_text("33 workers")
+
+    # It lives: the count of runs grows by itself.
+    runs = row(page, "poll-0").locator(".c-runs")
+    first = int(runs.text_content() or "")
+    poll(lambda: int(runs.text_content() or "") > first + 1, "runs grow")
+
+    # The filter means what fnmatchcase means, and the bulk buttons act on exactly the rows shown.
+    filter_by(page, "poll-[12]?")
+    expect(page.locator(".bgp-shown")).to_have_text("20 of 33 workers")
+    stop = page.locator(".bgp-bulk .v-stop")
+    expect(stop).to_have_text("Stop 20")
+    stop.click()
+    expect(page.locator(".bgp-message")).to_have_text("Stopped 20")
+    assert (
+        notebook.kernel("print([w for w in pool.find_workers() if not w.running] == pool.find_workers('poll-[12]?'))")
+        == "True"
+    )
+    expect(row(page, "poll-11").locator(".c-state")).to_have_text("stopped")
+    poll(lambda: notebook.kernel("print(panel.pattern)") == "poll-[12]?", "Python hears the filter")
+
+    # One worker: stop it and see the kernel's state change; a run in flight is not called stopped.
+    filter_by(page, "slow")
+    expect(row(page, "slow").locator(".c-state")).to_contain_text("running")
+    row(page, "slow").get_by_role("button", name="Stop slow").click()
+    expect(row(page, "slow").locator(".c-state")).to_have_attribute(
+        "title", re.compile(r"^stopping … \(running [\d.]+ s\)$")
+    )
+    assert notebook.kernel("w = pool.find_workers('slow')[0]; print(w.status, w.running)") == "stopping False"
+    notebook.kernel("hold.set()")
+    expect(row(page, "slow").locator(".c-state")).to_have_text("stopped")
+
+    # More than twenty ask first, and cancelling does nothing.
+    filter_by(page, "*")
+    page.locator(".bgp-bulk .v-start").click()
+    expect(page.locator(".bgp-ask-text")).to_have_text("Start: 21 workers?")
+    page.keyboard.press("Escape")
+    assert notebook.kernel("print(sum(w.running for w in pool.find_workers()))") == "12"
+    page.locator(".bgp-bulk .v-start").click()
+    page.get_by_role("button", name="Start 21", exact=True).click()
+    expect(page.locator(".bgp-message")).to_have_text("Started 21")
+
+    # The detail: output of the latest runs and of the run in flight, as text, kept fresh while it is open.
+    filter_by(page, "talk")
+    row(page, "talk").locator(".c-name").click()
+    expect(page.locator(".bgp-text").first).to_have_text("<b>tick</b>\n")
+    newest = page.locator(".bgp-run-head b").first
+    before = newest.text_content()
+    expect(newest).not_to_have_text(before or "")
+    filter_by(page, "slow")
+    row(page, "slow").locator(".c-name").click()
+    expect(page.locator(".bgp-text").first).to_have_text("<u>holding</u>\n")
+
+    # View state set from Python reaches the page; of two who write at once, the last one wins.
+    poll(lambda: notebook.kernel("print(panel.pattern)") == "slow", "Python hears the filter")
+    notebook.kernel("panel.pattern = 'poll-2?'; panel.sort = 'runs'")
+    expect(page.get_by_label("Filter workers by name")).to_have_value("poll-2?")
+    expect(page.locator(".bgp-shown")).to_have_text("10 of 33 workers")
+    assert [error for error in notebook.errors if "favicon" not in error] == []
+
+
+def test_hostile_text_stays_text(open_notebook: Open) -> None:
+    notebook = open_panel(open_notebook)
+    page = notebook.page
+    filter_by(page, "<img*")
+    hostile = row(page, HOSTILE)
+    expect(hostile.locator(".c-state")).to_have_text("failed")
+    expect(hostile.locator(".c-error")).to_contain_text("ValueError: <img src=x")
+    hostile.locator(".c-name").click()
+    page.locator(".bgp-tab", has_text="Error").click()
+    expect(page.locator(".bgp-error-line")).to_have_text(f"ValueError: {HOSTILE}")
+    expect(page.locator(".bgp-trace")).to_contain_text("raise ValueError(")
+    page.locator(".bgp-tab", has_text="Runs").click()
+    expect(page.locator(".bgp-runs .is-bad").first).to_contain_text("✕ failed")
+    hostile.get_by_role("button", name="Remove").click()
+    expect(page.locator(".bgp-ask-text")).to_contain_text(f"Remove “{HOSTILE}”?")
+    page.locator(".bgp-ask").get_by_role("button", name="Remove").click()
+    expect(page.locator(".bgp-empty-title")).to_contain_text("No worker named “<img*”")
+    assert page.locator(".bgp img, .bgp script").count() == 0
+    assert page.evaluate("window.pwned") is None
+    assert notebook.kernel("print(len(pool.find_workers('<img*')))") == "0"
+
+
+def test_keys_stay_in_the_panel(open_notebook: Open) -> None:
+    notebook = open_panel(open_notebook, SETUP, "1 + 1", "2 + 2")
+    page = notebook.page
+    cells = notebook.cells
+    row(page, "poll-0").locator(".c-name").click()
+    expect(page.locator(".bgp-detail")).to_be_visible()
+    for key in ["x", "b", "a", "d", "d", "z", "y", "m", "v"]:  # cut, insert, delete, … in JupyterLab's command mode
+        page.keyboard.press(key)
+    page.locator(".bgp-button.v-stop").last.focus()
+    page.keyboard.press("x")
+    assert notebook.cells == cells
+
+    grid = page.get_by_role("grid", name="Workers")
+    grid.focus()
+    page.keyboard.press("Home")
+    page.keyboard.press("ArrowDown")
+    active = page.locator(".bgp-row.is-active")
+    expect(active).to_have_attribute("aria-rowindex", "3")
+    expect(grid).to_have_attribute("aria-activedescendant", active.get_attribute("id") or "")
+    page.keyboard.press("End")
+    expect(page.locator(".bgp-row.is-active")).to_have_attribute("aria-rowindex", "34")
+    expect(grid).to_have_attribute("aria-rowcount", "34")
+    page.keyboard.press("Enter")
+    expect(page.locator(".bgp-detail-name")).to_have_text("talk")
+    for _ in range(3):
+        page.keyboard.press("ArrowRight")  # first button, run now, stop
+    page.keyboard.press("Enter")
+    expect(page.locator(".bgp-message")).to_have_text("Stopped 1")
+
+    page.keyboard.press("/")
+    expect(page.get_by_label("Filter workers by name")).to_be_focused()
+    page.keyboard.type("x?b")
+    page.keyboard.press("Escape")  # empties the filter
+    expect(page.get_by_label("Filter workers by name")).to_have_value("")
+    page.keyboard.press("Escape")  # leaves
+    assert page.evaluate("document.activeElement.closest('.bgp') === null")
+    assert notebook.cells == cells
+
+
+#: A cell that runs for seven seconds, and notes when the worker had stopped.
+BUSY = """
+start = time.time()
+while time.time() < start + 7:
+    time.sleep(0.01)
+    if not stops and not pool.find_workers("poll-0")[0].running:
+        stops.append(time.time())
+end = time.time()
+print("BUSY-" + "ENDED")
+"""
+
+
+def test_stop_works_while_a_cell_runs(open_notebook: Open) -> None:
+    setup = SETUP + "\nimport time\nstops = []"
+    notebook = open_panel(open_notebook, setup, "print('BUSY-' + 'STARTED')", BUSY)
+    page = notebook.page
+    notebook.output("BUSY-STARTED")
+    page.wait_for_timeout(500)  # into the cell
+    row(page, "poll-0").get_by_role("button", name="Stop poll-0").click()
+    expect(page.locator(".bgp-message")).to_have_text("Stopped 1")
+    expect(row(page, "poll-0").locator(".c-state")).to_have_text("stopped")
+    row(page, "poll-1").locator(".c-name").click()
+    page.locator(".bgp-tab", has_text="Runs").click()
+    expect(page.locator(".bgp-runs tbody tr").first).to_be_visible()  # the detail comes as well
+    assert page.locator(".jp-OutputArea-output", has_text="BUSY-ENDED").count() == 0
+    notebook.output("BUSY-ENDED")
+    left = float(notebook.kernel("print(end - stops[0])"))
+    way = notebook.kernel("print(panel.route)")
+    print(f"\nStop during a 7 s cell: the worker had stopped {left:.1f} s before the cell ended, by the way {way!r}")
+    assert left > 2
+
+
+def test_kernel_that_cannot_hear_is_called_busy(open_notebook: Open) -> None:
+    # Neither our way nor the front end's: what VS Code, Colab and ipykernel 6 do.
+    deaf = "Panel(pool, busy_route=False)\npanel.comm._reply_subshell_for = lambda data, default: None"
+    setup = SETUP.replace("Panel(pool)", deaf)
+    notebook = open_panel(open_notebook, setup, "import time; print('BUSY-' + 'STARTED'); time.sleep(4)")
+    page = notebook.page
+    notebook.output("BUSY-STARTED")
+    row(page, "poll-0").get_by_role("button", name="Stop poll-0").click()
+    expect(page.locator(".bgp-message")).to_have_text("kernel busy: Stop queued")
+    expect(row(page, "poll-0").locator(".c-state")).to_contain_text("stop queued")
+    filter_by(page, "poll-2*")  # filtering goes on
+    expect(page.locator(".bgp-shown")).to_have_text("11 of 33 workers")
+    expect(page.locator(".bgp-message")).to_have_text("Stopped 1")
+    assert notebook.kernel("print(pool.find_workers('poll-0')[0].running)") == "False"
+
+
+#: A panel is two comms: the widget's and its layout's.
+CLOSE_ONE = """
+kernel = panel.comm.kernel
+other, comms = Panel(pool), len(kernel.comm_manager.comms)
+other.close()
+names = sorted(thread.name for thread in threading.enumerate() if thread.name in ("bgpool-publisher", "bgpool-route"))
+print(comms - len(kernel.comm_manager.comms), names)
+"""
+
+CLOSE_ALL = """
+from bgpool_jupyter.panel import close_all
+comms = len(kernel.comm_manager.comms)
+close_all()
+settled = threading.Event()  # what closing gave the shell channel to do is done before this
+kernel.shell_channel_thread.io_loop.add_callback(settled.set)
+settled.wait(5)
+print(comms - len(kernel.comm_manager.comms), kernel.shell_stream._recv_callback == kernel.shell_channel_thread_main)
+"""
+
+
+def test_end_is_told(open_notebook: Open) -> None:
+    notebook = open_panel(open_notebook)
+    page = notebook.page
+    # A reload of the page brings the panel back, without running a cell.
+    notebook.save()
+    page.reload()
+    rows(page).first.wait_for()
+    expect(page.locator(".bgp-status")).to_have_text("live")
+    # One panel of two is closed, then all: nothing is left of them, and the kernel is as it was.
+    assert notebook.kernel(CLOSE_ONE) == "2 ['bgpool-publisher', 'bgpool-route']"
+    notebook.kernel("hold.set(); pool.close()")
+    expect(page.locator(".bgp-status")).to_have_text("pool closed")
+    assert notebook.kernel(CLOSE_ALL) == "2 True"
+    threads = "print([thread.name for thread in threading.enumerate() if 'bgpool' in thread.name])"
+    poll(lambda: notebook.kernel(threads) == "[]", "no thread is left")
+    notebook.run_all()
+    rows(page).first.wait_for()
+    page.evaluate("() => { window.jupyterapp.shell.currentWidget.sessionContext.session.kernel.restart(); }")
+    expect(page.locator(".bgp-status")).to_contain_text("kernel restarted")
+    expect(page.locator(".bgp-bulk .v-stop")).to_be_disabled()
+
+
+def test_page_logic_in_the_browser(page: Page) -> None:
+    tables = Path(__file__).parents[1] / "panel"
+    globs = json.loads((tables / "glob_cases.json").read_text(encoding="utf-8"))
+    durations = json.loads((tables / "duration_cases.json").read_text(encoding="utf-8"))
+    script = (panel_module._STATIC / "panel.js").read_text(encoding="utf-8")
+    page.add_script_tag(content=script + "\nwindow.logic = { compileGlob, formatDuration };", type="module")
+    wrong = page.evaluate(
+        """([globs, durations]) => [
+          ...globs.filter(([name, pattern, matches]) => window.logic.compileGlob(pattern)(name) !== matches),
+          ...durations.filter(([seconds, text]) => window.logic.formatDuration(seconds) !== text)]""",
+        [globs, durations],
+    )
+    assert wrong == []
+
+
+MANY = """
+from bgpool_jupyter import Panel, WorkerPool
+pool = WorkerPool(name="many")
+for number in range(10_000):
+    pool.new_worker(3600, int, name=f"worker-{number}", dispose=False)
+for worker in pool.find_workers("worker-*7"):
+    worker.start()
+panel = Panel(pool)
+"""
+
+#: Scrolls and filters as a person does; measures how long the page takes to paint, and its longest task.
+MEASURE = """async () => {
+  const grid = document.querySelector(".bgp-grid"), filter = document.querySelector(".bgp-search input");
+  let longest = 0;
+  const note = (list) => list.getEntries().forEach((entry) => (longest = Math.max(longest, entry.duration)));
+  const watch = new PerformanceObserver(note);
+  watch.observe({ entryTypes: ["longtask"] });
+  const painted = () => new Promise((done) => requestAnimationFrame(() => setTimeout(done)));
+  const time = async (act, ready) => {
+    const start = performance.now();
+    act();
+    do await painted(); while (!ready());
+    return performance.now() - start;
+  };
+  const seen = ".bgp-row[data-status]:not([hidden]) .c-name";
+  const names = () => [...document.querySelectorAll(seen)].map((cell) => cell.textContent);
+  const shown = () => document.querySelector(".bgp-shown").textContent;
+  const type = (pattern) => { filter.value = pattern; filter.dispatchEvent(new Event("input")); };
+  const scrolls = [], filters = [];
+  for (let step = 1; step <= 40; step++) {
+    const top = (step * 7919) % 9980;
+    const name = "worker-" + (top + 3);
+    scrolls.push(await time(() => (grid.scrollTop = top * 32), () => names().includes(name)));
+  }
+  const counts = { "worker-9*": "1,111 of", "worker-*7": "1,000 of", "*[13579]": "5,000 of", no: "0 of", "": "10,000" };
+  for (const [pattern, text] of Object.entries(counts)) {
+    filters.push(await time(() => type(pattern), () => shown().startsWith(text)));
+  }
+  await new Promise((done) => setTimeout(done, 500));
+  watch.disconnect();
+  return { scrolls, filters, longest, nodes: document.querySelectorAll(".bgp *").length };
+}"""
+
+
+def test_ten_thousand_workers(open_notebook: Open) -> None:
+    notebook = open_notebook([MANY, "panel"])
+    page = notebook.page
+    notebook.command("notebook:run-cell-and-select-next")
+    count = "print('panel' in globals() and len(pool.find_workers()))"
+    poll(lambda: notebook.kernel(count) == "10000", "the workers are there")
+    page.evaluate("""() => {
+      window.first = null;
+      const start = performance.now();
+      const look = () => {
+        if (document.querySelector(".bgp-row[data-status]:not([hidden])")) window.first = performance.now() - start;
+        else requestAnimationFrame(look);
+      };
+      look();
+      window.jupyterapp.commands.execute("notebook:run-cell-and-select-next");
+    }""")
+    first = poll(lambda: page.evaluate("window.first"), "the first view")
+    expect(page.locator(".bgp-shown")).to_have_text("10,000 workers")
+    measured = page.evaluate(MEASURE)
+    scrolls, filters = sorted(measured["scrolls"]), ", ".join(f"{each:.0f}" for each in measured["filters"])
+    print(f"\n10,000 workers: first view {first:.0f} ms; filtering {filters} ms")
+    print(f"longest task while scrolling and filtering {measured['longest']:.0f} ms")
+    print(
+        f"far rows after a scroll: p50 {scrolls[20]:.0f} ms, worst {scrolls[-1]:.0f} ms; {measured['nodes']} DOM nodes"
+    )
+    filter_by(page, "*7")
+    stop = page.locator(".bgp-bulk .v-stop")
+    expect(stop).to_have_text("Stop 1,000")
+    stop.click()
+    page.get_by_role("button", name="Stop 1,000", exact=True).click()
+    expect(page.locator(".bgp-message")).to_have_text("Stopped 1,000")
+    assert notebook.kernel("print(sum(w.running for w in pool.find_workers()))") == "0"
+    assert first < 5_000
+    assert measured["nodes"] < 3_000
