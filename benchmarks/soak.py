@@ -1,4 +1,4 @@
-"""Soak: 200 workers at 10 Hz for 20 s, with a panel's model open: look whether a run lost, early or overlapping.
+"""Soak: are runs of 200 workers at 10 Hz lost, early or overlapping, while a panel's model is open for 20 s.
 
     python benchmarks/soak.py [--workers 200] [--interval 0.1] [--seconds 20] [--no-panel]
 

@@ -82,7 +82,7 @@ def __dir__() -> list[str]:
 
 
 def _make_panel() -> Any:
-    return __getattr__("Panel")()
+    return importlib.import_module(".panel", __name__).default_panel()
 
 
 def load_ipython_extension(shell: InteractiveShell) -> None:
