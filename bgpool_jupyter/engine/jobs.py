@@ -210,7 +210,7 @@ class Job:
             self._value = self._call(task)
         except BaseException as error:
             state = JobState.FAILED
-            self.error = ErrorInfo.of(error)
+            self.error = ErrorInfo.of(error, capture)
             # Still inside the capture: a log handler that prints does so into this job's record.
             self._log(f"job {self.name!r} failed: {self.error.line}\n{self.error.traceback}")
             # The frames would keep every local of the task alive: the text has them.

@@ -329,7 +329,7 @@ class Machine:
         except SystemExit:
             return None, None, ENDED
         except BaseException as raised:
-            error = ErrorInfo.of(raised)
+            error = ErrorInfo.of(raised, capture)
             # Still inside the capture: a log handler that prints does so into this run's record.
             self._hub.log(f"run {run.number} of worker {worker._name!r} failed: {error.line}\n{error.traceback}")
             return None, error, FAILED
@@ -404,7 +404,7 @@ class Machine:
             if type(value) is CoroutineType:
                 run_coroutine(value)
         except BaseException as raised:
-            worker.finished_error = error = ErrorInfo.of(raised)
+            worker.finished_error = error = ErrorInfo.of(raised, capture)
             output.write("stderr", f"finished failed:\n{error.traceback}")
             self._hub.log(f"finished of worker {worker._name!r} failed: {error.line}\n{error.traceback}")
         finally:

@@ -28,6 +28,10 @@ class RunCapture(Protocol):
 
     def exit(self, token: Any, /) -> None:
         """Undo :meth:`enter`."""
+
+    def label(self, filename: str, /) -> str | None:
+        """Return what people call the source behind `filename`, as in "Cell In[3]"; None for an ordinary file."""
+        ...
         ...
 
 

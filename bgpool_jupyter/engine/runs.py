@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import re
 import traceback
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from .arguments import safe_repr
-from .output import RunOutput
+from .output import RunCapture, RunOutput
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -46,8 +48,8 @@ class ErrorInfo(NamedTuple):
         return f"{self.type}: {first}" if first else self.type
 
     @classmethod
-    def of(cls, error: BaseException) -> ErrorInfo:
-        """Take down an exception; one whose ``__str__`` raises is taken down too."""
+    def of(cls, error: BaseException, capture: RunCapture | None = None) -> ErrorInfo:
+        """Take down an exception, one whose ``__str__`` raises too; `capture` knows the names of cells."""
         name = type(error).__name__
         try:
             message = str(error)
@@ -55,6 +57,8 @@ class ErrorInfo(NamedTuple):
             message = safe_repr(error)
         try:
             text = "".join(traceback.format_exception(type(error), error, _outside(error.__traceback__)))
+            if capture is not None:
+                text = _with_labels(text, capture.label)
         except BaseException:
             text = f"{name}: {message}\n"
         if len(text) > _MAX_TRACEBACK:
@@ -68,6 +72,16 @@ def _outside(frames: TracebackType | None) -> TracebackType | None:
     while inner is not None and inner.tb_frame.f_code.co_filename.startswith(_PACKAGE):
         inner = inner.tb_next
     return inner if inner is not None else frames
+
+
+def _with_labels(text: str, label: Callable[[str], str | None]) -> str:
+    """Put what people call a source in the place of its file name."""
+
+    def named(found: re.Match[str]) -> str:
+        known = label(found[2])
+        return found[0] if known is None else f"{found[1]}{known}, line"
+
+    return re.sub(r'^( *)File "([^"\n]+)", line', named, text, flags=re.MULTILINE)
 
 
 class RunRecord(NamedTuple):

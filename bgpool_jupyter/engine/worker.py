@@ -203,7 +203,7 @@ class BackgroundWorker:
             object.__setattr__(self, "_" + setting, value)
         #: The keyword arguments of the last start(); injected ones are not among them.
         self.args: dict[str, Any] = {}
-        #: Runs of the last start that have begun; a retry is not counted again.
+        #: Runs of the last start that have begun, the one in flight included; a retry is not counted again.
         self.run_count = 0
         #: Attempts of the last start that raised.
         self.failure_count = 0

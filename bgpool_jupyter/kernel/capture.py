@@ -160,6 +160,11 @@ class OutputCapture:
             self._publisher.unregister_hook(_take_message)
         CURRENT_OUTPUT.reset(token)
 
+    def label(self, filename: str, /) -> str | None:
+        """Return "Cell In[3]" for the source of a cell, None for any other."""
+        name = self._shell.compile.format_code_name(filename)
+        return None if name is None else " ".join(name)
+
     # -- the shell's side
 
     def install(self) -> None:

@@ -26,6 +26,9 @@ class Capture:
         self.here.output = token
         self.open -= 1
 
+    def label(self, filename, /):
+        return "Here" if filename == __file__ else None
+
     def print(self, text):
         self.here.output.write("stdout", text)
 
@@ -83,6 +86,13 @@ def test_what_finished_prints_is_added_to_the_last_record(pool, capture, run_pri
     pool.clock.advance(0)
     assert worker.history[0].output.text() == ("run\nfinished\n" if run_prints else "finished\n")
     assert capture.open == 0
+
+
+def test_a_traceback_names_sources_as_people_do(pool, capture):
+    worker = pool.new_actor(lambda: [1 / n for n in (0,)], dispose=False).start()
+    pool.clock.advance(0)
+    assert "\n  Here, line " in worker.last_error.traceback
+    assert __file__ not in worker.last_error.traceback
 
 
 def test_an_error_of_finished_is_kept_and_seen_in_the_last_record(pool, capture):

@@ -116,7 +116,8 @@ def test_traceback_has_the_cells_lines(kernel):
     assert ", line 5, in <module>\n    f(0)\n" in shown
     assert ", line 3, in f\n    return 1 / x\n" in shown
     assert shown.endswith("ZeroDivisionError: division by zero\n")
-    assert shown.count("  File ") == 2
+    assert shown.count("  Cell In[") == 2
+    assert "  File " not in shown
     assert "✖ failed" in kernel.run("%bgpool").value
 
 

@@ -408,8 +408,10 @@ def test_help_is_the_docstring(notebook, capsys, name):
 def test_help_names_every_option(notebook):
     text = notebook.shell.find_line_magic("bgworker").__doc__
     for option in (
-        "-n NAME, --name NAME",
-        "-x N, --max-count N",
+        "-n",
+        "--name NAME",
+        "-x",
+        "--max-count N",
         "--start-with-delay",
         "--fixed-delay",
         "--catch-up",
@@ -420,5 +422,5 @@ def test_help_names_every_option(notebook):
         "--exists replace|keep|error",
         "--no-start",
     ):
-        assert f"  {option}" in text
+        assert f" {option}" in text
     assert "--delay DURATION" in notebook.shell.find_line_magic("bgactor").__doc__
