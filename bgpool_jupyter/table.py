@@ -210,7 +210,8 @@ def _pad(text: str, width: int, *, right: bool) -> str:
 #: Colours come from JupyterLab, with neutral ones where there is no JupyterLab; all are for light and dark.
 _STYLE = """\
 .bgpool-table { border-collapse: collapse; font-size: var(--jp-ui-font-size1, 13px); color: inherit; margin: 4px 0; }
-table.bgpool-table tr > th, table.bgpool-table tr > td { text-align: left; padding: 3px 10px; white-space: nowrap; max-width: 36em;
+table.bgpool-table tr > th, table.bgpool-table tr > td { text-align: left; padding: 3px 10px; white-space: nowrap;
+  max-width: 36em;
   overflow: hidden; text-overflow: ellipsis; border: 0; border-bottom: 1px solid rgba(128, 128, 128, 0.3); }
 .bgpool-table th { font-weight: 600; opacity: 0.75; }
 table.bgpool-table tr > .bgpool-right { text-align: right; font-variant-numeric: tabular-nums; }
