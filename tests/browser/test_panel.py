@@ -371,3 +371,55 @@ def test_ten_thousand_workers(open_notebook: Open) -> None:
     assert notebook.kernel("print(sum(w.running for w in pool.find_workers()))") == "0"
     assert first < 5_000
     assert measured["nodes"] < 3_000
+
+
+SOAK = """
+%load_ext bgpool_jupyter
+import threading
+from bgpool_jupyter import Panel, default_pool
+pool = default_pool()
+inside, dues, early, overlaps = [0] * 200, [[] for _ in range(200)], [], []
+ended = threading.Semaphore(0)
+def run(n, _worker):
+    inside[n] += 1
+    if inside[n] > 1:
+        overlaps.append(n)
+    now = _worker.current
+    dues[n].append(now.due)
+    if now.started < now.due - 0.0001:
+        early.append(n)
+    inside[n] -= 1
+workers = [
+    pool.new_worker(0.1, run, name=f"w{n}", max_count=200, dispose=False, finished=lambda n, _worker: ended.release())
+    for n in range(200)
+]
+panel = Panel(pool)
+"""
+
+SOAKED = """
+import json, statistics
+for worker in workers:
+    assert ended.acquire(timeout=60)
+slots = [round((due[-1] - due[0]) / 0.1) + 1 for due in dues]
+lateness = [record.lateness * 1000 for worker in workers for record in worker.history]
+print(json.dumps({
+    "runs": sum(map(len, dues)),
+    "missed": sum(worker.missed_count for worker in workers),
+    "lost": sum(slots) - sum(map(len, dues)) - sum(worker.missed_count for worker in workers),
+    "early": len(early),
+    "overlapping": len(overlaps),
+    "late p50, ms": round(statistics.median(lateness), 2),
+    "late p99, ms": round(statistics.quantiles(lateness, n=100)[98], 2),
+}))
+"""
+
+
+def test_two_hundred_workers_at_ten_hertz_while_the_panel_is_open(open_notebook: Open) -> None:
+    notebook = open_panel(open_notebook, SOAK)
+    notebook.kernel("for n, worker in enumerate(workers): worker.start(n=n)")
+    poll(lambda: row(notebook.page, "w0").locator(".c-runs").text_content() not in ("0", "1"), "the panel lives")
+    figures = json.loads(notebook.kernel(SOAKED))
+    print(f"\n200 workers at 10 Hz for 20 s: {figures}")
+    assert figures["runs"] == 40_000
+    assert (figures["lost"], figures["early"], figures["overlapping"]) == (0, 0, 0)
+    expect(row(notebook.page, "w0").locator(".c-runs")).to_have_text("200")
