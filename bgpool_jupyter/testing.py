@@ -10,6 +10,7 @@ a minute has passed
 
 from __future__ import annotations
 
+from _thread import LockType
 from typing import Any
 
 from .engine.arguments import check_delay, check_number
@@ -54,6 +55,11 @@ class ManualClock:
     def sleep(self, seconds: float) -> None:
         """Move on without running anything: what a callback calls that takes its time, or a machine that sleeps."""
         self._now += check_delay(seconds, "seconds")
+
+    def wait(self, signal: LockType, seconds: float) -> None:
+        """Move on by `seconds`, unless `signal` was released: what ``worker.sleep()`` does in virtual time."""
+        if signal.locked():
+            self.sleep(seconds)
 
     def set_wall(self, epoch: float) -> None:
         """Set the wall clock to `epoch` (UTC epoch seconds); the monotonic time stays."""

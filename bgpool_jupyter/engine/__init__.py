@@ -2,6 +2,7 @@
 
 from .clock import Clock, SystemClock
 from .crew import ThreadCrew
+from .cron import Cron
 from .errors import (
     ArgumentTypeError,
     ArgumentValueError,
@@ -10,6 +11,7 @@ from .errors import (
     JobTimeout,
     PoolClosed,
     PoolError,
+    RunFailed,
     WorkerNotFound,
 )
 from .events import ChangeFeed, EventKind, PoolEvent, Subscription
@@ -17,7 +19,8 @@ from .executors import InlineExecutor
 from .jobs import Job, JobState
 from .output import RunCapture, RunOutput
 from .pool import WorkerPool
-from .runs import ErrorInfo, RunningRun, RunRecord
+from .retry import Retry
+from .runs import ErrorInfo, Progress, RunningRun, RunRecord
 from .states import TRANSITIONS, WorkerState
 from .worker import BackgroundWorker, WorkerSnapshot
 
@@ -28,6 +31,7 @@ __all__ = [
     "BackgroundWorker",
     "ChangeFeed",
     "Clock",
+    "Cron",
     "ErrorInfo",
     "EventKind",
     "InlineExecutor",
@@ -39,7 +43,10 @@ __all__ = [
     "PoolClosed",
     "PoolError",
     "PoolEvent",
+    "Progress",
+    "Retry",
     "RunCapture",
+    "RunFailed",
     "RunOutput",
     "RunRecord",
     "RunningRun",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from _thread import LockType
 from typing import Protocol
 
 __all__ = ["Clock", "SystemClock"]
@@ -19,6 +20,9 @@ class Clock(Protocol):
         """Return the wall clock as UTC epoch seconds; it may jump."""
         ...
 
+    def wait(self, signal: LockType, seconds: float) -> None:
+        """Block until `signal`, a lock that is held, is released, or `seconds` (0 or greater) are over."""
+
 
 class SystemClock:
     """The clocks of this machine.
@@ -30,3 +34,8 @@ class SystemClock:
 
     monotonic = staticmethod(time.monotonic)
     time = staticmethod(time.time)
+
+    @staticmethod
+    def wait(signal: LockType, seconds: float) -> None:
+        """Block until `signal` is released or `seconds` are over."""
+        signal.acquire(timeout=seconds)

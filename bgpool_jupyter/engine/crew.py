@@ -32,9 +32,9 @@ from typing import Any
 
 from .coroutines import close_runner
 from .deadlines import Deadlines
-from .executors import SLICE, OwnedLock
+from .executors import OwnedLock
 from .jobs import Balance
-from .worker import BackgroundWorker
+from .schedule import SLICE
 
 __all__ = ["BATCH", "MAX_THREADS", "Seat", "ThreadCrew"]
 
@@ -81,7 +81,7 @@ class ThreadCrew:
 
     def __init__(self, max_threads: int = MAX_THREADS) -> None:
         self.ready: deque[Any] = deque()
-        self.deadlines: Deadlines[BackgroundWorker] = Deadlines()
+        self.deadlines: Deadlines[Any] = Deadlines()
         #: No due entry is taken while this is set.
         self.suspended = False
         self.max_threads = max_threads

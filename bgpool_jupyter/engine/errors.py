@@ -17,6 +17,7 @@ __all__ = [
     "NoInput",
     "PoolClosed",
     "PoolError",
+    "RunFailed",
     "WorkerNotFound",
 ]
 
@@ -47,6 +48,10 @@ class InvalidTransition(PoolError, RuntimeError):
 
 class JobCancelled(PoolError, CancelledError):
     """The job was stopped before its task began."""
+
+
+class RunFailed(PoolError, RuntimeError):
+    """The run whose value was asked for raised, or there was none."""
 
 
 class NoInput(PoolError, RuntimeError):

@@ -35,7 +35,9 @@ class EventKind(enum.Enum):
     RUN = "run"
     #: A run raised.
     FAILED = "failed"
-    #: It was paused.
+    #: A run takes longer than its timeout.
+    OVERDUE = "overdue"
+    #: It was paused, or paused itself after too many failures.
     PAUSED = "paused"
     #: It was unpaused.
     UNPAUSED = "unpaused"
@@ -53,7 +55,7 @@ class PoolEvent(NamedTuple):
     name: str
     #: UTC epoch seconds.
     time: float
-    #: The error of a failed run in one line, else "".
+    #: The error of a failed run in one line, why it was paused, or "".
     text: str
 
 

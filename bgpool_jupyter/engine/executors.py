@@ -13,12 +13,8 @@ from typing import Any, Protocol
 
 from .deadlines import Deadlines
 from .jobs import Balance, Job
-from .worker import BackgroundWorker
 
-__all__ = ["SLICE", "Executor", "InlineExecutor", "OwnedLock"]
-
-#: Longest wait in seconds, so that a suspend or a clock that was set is noticed.
-SLICE = 60.0
+__all__ = ["Executor", "InlineExecutor", "OwnedLock"]
 
 
 class OwnedLock(Protocol):
@@ -33,7 +29,7 @@ class Executor(Protocol):
     """What a pool needs of the place where its runs are executed."""
 
     ready: deque[Any]
-    deadlines: Deadlines[BackgroundWorker]
+    deadlines: Deadlines[Any]
     suspended: bool
     #: Runs are executed by the thread that calls run_due(), and by no other.
     inline: bool
@@ -90,7 +86,7 @@ class InlineExecutor:
 
     def __init__(self) -> None:
         self.ready: deque[Any] = deque()
-        self.deadlines: Deadlines[BackgroundWorker] = Deadlines()
+        self.deadlines: Deadlines[Any] = Deadlines()
         self.suspended = False
 
     def bind(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import enum
 import itertools
-from _thread import TIMEOUT_MAX, allocate_lock
 from types import CoroutineType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -12,11 +11,11 @@ from .arguments import check_number, check_timeout
 from .coroutines import run_coroutine
 from .errors import ArgumentTypeError, ArgumentValueError, JobCancelled, JobTimeout
 from .output import RunOutput
+from .results import Waiter, await_until, wait_until
 from .runs import ErrorInfo
 
 if TYPE_CHECKING:
-    from _thread import LockType
-    from collections.abc import Callable
+    from collections.abc import Callable, Generator
 
     from .clock import Clock
     from .output import RunCapture
@@ -89,7 +88,7 @@ class Job:
         # Whoever pops the one item decides what becomes of the job: a thread that runs it, or stop().
         # list.pop is one step of the interpreter, so that no lock is needed.
         self._claim: list[None] = [None]
-        self._waiters: list[LockType] = []
+        self._waiters: list[Waiter] = []
         self._value: Any = None
         self._exception: BaseException | None = None
         #: Set by stop(): the task is asked to end.
@@ -177,16 +176,14 @@ class Job:
             raise self._exception
         return self._exception
 
+    def __await__(self) -> Generator[Any, None, Any]:
+        """Wait for the end in a coroutine, as ``await job``; the rest is as in :meth:`result`."""
+        yield from await_until(lambda: self.done, self._waiters)
+        return self.result(0)
+
     def _wait(self, timeout: float | None) -> None:
         timeout = check_timeout(timeout)
-        if self.done:
-            return
-        waiter = allocate_lock()
-        waiter.acquire()
-        # The waiter is listed before the second look, and the end is noted before the waiters are
-        # released, so that one of the two always sees the other.
-        self._waiters.append(waiter)
-        if self.done or waiter.acquire(timeout=-1.0 if timeout is None else min(timeout, TIMEOUT_MAX)):
+        if wait_until(lambda: self.done, self._waiters, timeout):
             return
         message = f"job {self.name!r} has not ended in time and goes on; wait again or stop() it"
         raise JobTimeout(message)

@@ -19,26 +19,32 @@ all that follows can be derived from it again.
 
 from __future__ import annotations
 
+import asyncio
+import functools
 import threading
 from collections import deque
-from collections.abc import Callable
-from types import CoroutineType
+from collections.abc import Callable, Coroutine
 from typing import Any, cast
 
 from .arguments import check_instant, check_number
+from .calls import Result, await_captured, call_captured
 from .clock import Clock
-from .coroutines import run_coroutine
 from .errors import PoolClosed, PoolError
 from .events import EventKind, Hub, Subscription
-from .executors import SLICE, Executor, OwnedLock
+from .executors import Executor, OwnedLock
+from .loop import LoopThread
 from .output import RunCapture, RunOutput
-from .runs import DONE, ENDED, FAILED, ErrorInfo, RunningRun
-from .schedule import Once, retry_delay
+from .retry import Retry
+from .runs import ENDED, STOPPED, ErrorInfo, RunningRun
+from .schedule import duration_text
 from .starts import Start
 from .states import ACTIVE, WorkerState, next_state
 from .worker import BackgroundWorker
 
 __all__ = ["Machine"]
+
+#: What ignore_exception stands for.
+_FOREVER = Retry()
 
 
 class _Finish:
@@ -53,6 +59,17 @@ class _Finish:
 
     def execute(self, seat: object = None) -> None:  # noqa: ARG002 - one form for everything a pool thread executes
         self.machine._finish(self.worker, self.start)
+
+
+class _Watchdog:
+    """Notices that a run takes longer than its worker's timeout. Waits in the queue beside the workers."""
+
+    __slots__ = ("_token", "run", "worker")
+
+    def __init__(self, worker: BackgroundWorker, run: RunningRun) -> None:
+        self._token = 0
+        self.worker = worker
+        self.run = run
 
 
 class Machine:
@@ -78,6 +95,7 @@ class Machine:
         #: Every worker in the pool by its id. Single dict operations need no lock.
         self._workers: dict[int, BackgroundWorker] = {}
         self._hub = Hub(clock, self._post)
+        self._loop = LoopThread()
         executor.bind(self._lock, self._run_entry, self._deferred.append, self._flush)
 
     def _post(self, subscription: Subscription) -> None:
@@ -120,6 +138,10 @@ class Machine:
     def run_worker_now(self, worker: BackgroundWorker) -> None:
         """Run `worker` at once; :meth:`BackgroundWorker.work_now` says how."""
         self._change(worker, lambda: self._run_now(worker))
+
+    def now(self) -> float:
+        """Return the wall clock in UTC epoch seconds."""
+        return self.clock.time()
 
     def epoch(self, monotonic: float) -> float:
         """Return a monotonic instant in UTC epoch seconds."""
@@ -185,8 +207,8 @@ class Machine:
             start.previous = worker._start
         worker._start = start  # with its state, in one step
         worker.args = kwargs
-        worker.run_count = worker.failure_count = worker.missed_count = 0
-        worker.last_error = worker.finished_error = None
+        worker._reset_counts()
+        self._ask_to_stop(worker)
         self._deadlines.cancel(worker)
         self._workers[worker.id] = worker
         self._note(worker, EventKind.STARTED)
@@ -196,8 +218,14 @@ class Machine:
             return
         in_flight = isinstance(worker._busy, RunningRun)
         worker._ended_itself = False
+        self._ask_to_stop(worker)
         worker._state = next_state(worker._state, "stop in flight" if in_flight else "stop", worker._name)
         self._hub.changed(worker.id)
+
+    @staticmethod
+    def _ask_to_stop(worker: BackgroundWorker) -> None:
+        if isinstance(worker._busy, RunningRun):
+            worker._busy.ask_to_stop()
 
     def _pause(self, worker: BackgroundWorker) -> None:
         if worker._state is WorkerState.PAUSED:
@@ -213,7 +241,9 @@ class Machine:
             return
         busy = worker._busy
         own_run = isinstance(busy, RunningRun) and busy.start is start
-        start.resume(self.clock.monotonic())
+        start.resume(self.clock.monotonic(), self.clock.time())
+        start.failures = 0
+        worker.pause_reason = ""
         start.now = start.now or immediately
         worker._state = next_state(worker._state, "unpause in flight" if own_run else "unpause", worker._name)
         self._deadlines.cancel(worker)
@@ -247,11 +277,17 @@ class Machine:
             worker._busy = worker._endings[0]
         elif state is WorkerState.WAITING or (state is WorkerState.PAUSED and start.now):
             if not worker._token:
-                due = self.clock.monotonic() if start.now else start.due
+                due = self._next_due(start)
                 self._deadlines.push(due, worker)
                 self._executor.armed(due)
         else:
             self._deadlines.cancel(worker)
+
+    def _next_due(self, start: Start) -> float:
+        """Return the monotonic instant at which the next run of a start begins, or the wall clock is looked at."""
+        if start.now:
+            return self.clock.monotonic()
+        return start.due if start.retrying or start.wall is not None else start.due + start.jitter
 
     def _note_ends(self, worker: BackgroundWorker, start: Start) -> None:
         """Note which starts have ended and whose `finished` is still to be called."""
@@ -267,6 +303,8 @@ class Machine:
         if start.finish_call is not None:
             worker._endings.append(start)
         start.ended = True
+        if worker._waiters:
+            worker._wake_waiters()
         self._note(worker, EventKind.STOPPED)
 
     def _leave(self, worker: BackgroundWorker) -> None:
@@ -275,9 +313,12 @@ class Machine:
 
     # -- a run, from its due entry to its record
 
-    def _run_entry(self, entry: tuple[float, int, BackgroundWorker], *, on_crew: bool = True) -> None:
+    def _run_entry(self, entry: tuple[float, int, Any], *, on_crew: bool = True) -> None:
         """Run the worker of a due entry on this thread, unless it was stopped meanwhile."""
         due, token, worker = entry
+        if type(worker) is _Watchdog:
+            self._mark_overdue(worker, token)
+            return
         with self._lock:
             if self._touched is not None:
                 self._mend()
@@ -286,108 +327,159 @@ class Machine:
             self._flush()
         if run is None:
             return
-        value, error, outcome = self._call(worker, run)
+        capture = self.capture
+        output = RunOutput()
+        if capture is not None:
+            run.output = output
+        report = functools.partial(self._report, worker, run)
+        hand_over = None if self._executor.inline else functools.partial(self._hand_over, worker, run, capture, output)
+        result = call_captured(run.start.call, capture, output, report, hand_over)
+        if result is not None:
+            self._close_run(worker, run, result, on_crew=on_crew)
+
+    def _report(self, worker: BackgroundWorker, run: RunningRun, error: ErrorInfo) -> None:
+        self._hub.log(f"run {run.number} of worker {worker._name!r} failed: {error.line}\n{error.traceback}")
+
+    def _hand_over(
+        self,
+        worker: BackgroundWorker,
+        run: RunningRun,
+        capture: RunCapture | None,
+        output: RunOutput,
+        coroutine: Coroutine[Any, Any, Any],
+    ) -> None:
+        """Let the rest of a run, a coroutine, go on on the event loop; this thread is free for others."""
+
+        def ended(task: asyncio.Task[Result]) -> None:
+            result = Result(None, None, STOPPED) if task.cancelled() else task.result()
+            self._close_run(worker, run, result, on_crew=False)
+
+        report = functools.partial(self._report, worker, run)
+        run.cancel_with(self._loop.run(await_captured(coroutine, capture, output, report), ended))
+
+    def _close_run(self, worker: BackgroundWorker, run: RunningRun, result: Result, *, on_crew: bool) -> None:
         with self._lock:
             if self._touched is not None:
                 self._mend()
-            self._end(worker, run, (value, error, outcome), on_crew=on_crew)
+            self._end(worker, run, result, on_crew=on_crew)
+            if not on_crew and self._ready:
+                self._executor.look()
         if self._deferred:
             self._flush()
+
+    def _mark_overdue(self, watchdog: _Watchdog, token: int) -> None:
+        with self._lock:
+            if watchdog._token != token:
+                return
+            watchdog._token = 0
+            worker, run = watchdog.worker, watchdog.run
+            run.overdue = True
+            run.ask_to_stop()
+            worker.overdue_count += 1
+            self._note(worker, EventKind.OVERDUE, f"longer than {duration_text(worker._timeout or 0.0)}")
 
     def _begin(self, worker: BackgroundWorker, token: int, due: float) -> RunningRun | None:
         start = worker._start
         if worker._token != token or start is None:
             return None
         worker._token = 0
-        schedule = start.schedule
-        if isinstance(schedule, Once) and schedule.at is not None and not start.now and not start.retrying:
-            left = schedule.at - self.clock.time()
+        if start.wall is not None and not start.now and not start.retrying:
+            left = start.look_at_wall(self.clock.monotonic(), self.clock.time())
             if left > 0:
-                start.due = self.clock.monotonic() + min(left, SLICE)
                 self._settle(worker)
                 return None
+        if worker.until is not None and self.clock.time() > worker.until:
+            self._stop(worker)
+            self._settle(worker)
+            return None
         on_demand, start.now = start.now, False
         worker._state = next_state(worker._state, "begin", worker._name)
         run = RunningRun(self.clock, start, due, on_demand=on_demand)
         worker._busy = run
         if start.attempt == 1:
             worker.run_count += 1
+        if worker._timeout is not None:
+            run.watchdog = watchdog = _Watchdog(worker, run)
+            overdue_at = self.clock.monotonic() + worker._timeout
+            self._deadlines.push(overdue_at, watchdog)
+            self._executor.armed(overdue_at)  # by another thread: this one will be inside of the callback
         self._hub.changed(worker.id)
         return run
 
-    def _call(self, worker: BackgroundWorker, run: RunningRun) -> tuple[Any, ErrorInfo | None, str]:
-        """Call the callback; return its value, its error as text, and the outcome. Without the lock."""
-        capture = self.capture
-        token = None
-        if capture is not None:
-            run.output = RunOutput()
-            token = capture.enter(run.output)
-        try:
-            value = run.start.call()
-            if type(value) is CoroutineType:
-                value = run_coroutine(value)
-        except SystemExit:
-            return None, None, ENDED
-        except BaseException as raised:
-            error = ErrorInfo.of(raised, capture)
-            # Still inside the capture: a log handler that prints does so into this run's record.
-            self._hub.log(f"run {run.number} of worker {worker._name!r} failed: {error.line}\n{error.traceback}")
-            return None, error, FAILED
-        finally:
-            if capture is not None:
-                capture.exit(token)
-        return value, None, ENDED if value is False else DONE
-
-    def _end(
-        self,
-        worker: BackgroundWorker,
-        run: RunningRun,
-        result: tuple[Any, ErrorInfo | None, str],
-        *,
-        on_crew: bool,
-    ) -> None:
-        value, error, outcome = result
+    def _end(self, worker: BackgroundWorker, run: RunningRun, result: Result, *, on_crew: bool) -> None:
         now = self.clock.monotonic()
         start: Start = run.start
-        worker._records.append(run.record(now, outcome, value, error))
+        error = result.error
+        if run.watchdog is not None:
+            self._deadlines.cancel(run.watchdog)
+        worker._records.append(run.record(now, result.outcome, result.value, error))
+        start.last = (result.value, error)
         worker._busy = None
         if start is worker._start:
             if error is not None:
                 worker.failure_count += 1
                 worker.last_error = error
-            if worker._state in ACTIVE:
-                self._advance(worker, start, run, outcome, now)
+            if start.state in ACTIVE:
+                self._advance(worker, start, run, result, now)
         if worker._state is WorkerState.STOPPING:
             worker._state = next_state(worker._state, "last", worker._name)
         self._note(
             worker, EventKind.FAILED if error is not None else EventKind.RUN, "" if error is None else error.line
         )
-        armed_before = worker._token
-        if on_crew and worker._state is WorkerState.WAITING and not worker._endings and not armed_before:
+        if worker._waiters:
+            worker._wake_waiters()
+        if on_crew and start is worker._start and start.state is WorkerState.WAITING and not worker._endings:
             # The common case: this thread looks at the queue itself before it parks.
-            due = now if start.now else start.due
-            if start is worker._start:
-                self._deadlines.push(due, worker)
-                self._executor.rearmed(due)
-                return
+            due = self._next_due(start)
+            self._deadlines.push(due, worker)
+            self._executor.rearmed(due)
+            return
         self._settle(worker)
 
-    def _advance(self, worker: BackgroundWorker, start: Start, run: RunningRun, outcome: str, now: float) -> None:
+    def _advance(self, worker: BackgroundWorker, start: Start, run: RunningRun, result: Result, now: float) -> None:
         """Choose what comes after a run of the present start."""
-        if outcome == FAILED and worker._ignore_exception:
-            start.due = now + retry_delay(start.attempt)
-            start.attempt += 1
-            start.retrying = True
-            worker._state = next_state(worker._state, "again", worker._name)
+        failed = result.error is not None
+        if failed and self._try_again(worker, start, now):
             return
         start.counted += 1
+        start.failures = start.failures + 1 if failed else 0
         limit = worker._max_count
-        if outcome == ENDED or (limit is not None and start.counted >= limit):
+        wall = self.clock.time()
+        worker.missed_count += start.advance(
+            now, wall, interval=worker._interval, jitter=worker._jitter, on_demand=run.on_demand
+        )
+        over = worker.until is not None and self._next_wall(start, now, wall) > worker.until
+        if over or result.outcome == ENDED or (limit is not None and start.counted >= limit):
             worker._ended_itself = True
             worker._state = next_state(worker._state, "last", worker._name)
             return
-        worker.missed_count += start.advance(now, worker._interval, on_demand=run.on_demand)
         worker._state = next_state(worker._state, "again", worker._name)
+        if worker._max_failures is not None and start.failures >= worker._max_failures:
+            self._break(worker, start, result)
+
+    def _try_again(self, worker: BackgroundWorker, start: Start, now: float) -> bool:
+        """Have a failed run repeated, if its worker's retry allows it; return whether it is."""
+        retry = worker._retry or (_FOREVER if worker._ignore_exception else None)
+        if retry is None or not retry.allows(start.attempt):
+            return False
+        start.due = now + retry.delay(start.attempt)
+        start.attempt += 1
+        start.retrying = True
+        worker.retry_count += 1
+        worker._state = next_state(worker._state, "again", worker._name)
+        return True
+
+    def _break(self, worker: BackgroundWorker, start: Start, result: Result) -> None:
+        """Pause a worker that failed too often in a row."""
+        if worker._state is not WorkerState.PAUSED:
+            worker._state = next_state(worker._state, "pause", worker._name)
+        line = result.error.line if result.error is not None else ""
+        worker.pause_reason = f"paused after {start.failures} failures in a row: {line}"
+        self._note(worker, EventKind.PAUSED, worker.pause_reason)
+
+    def _next_wall(self, start: Start, now: float, wall: float) -> float:
+        """Return the instant of the next slot in UTC epoch seconds."""
+        return start.wall if start.wall is not None else wall + (start.due - now)
 
     def _finish(self, worker: BackgroundWorker, start: Start) -> None:
         """Call `finished` of an ended start on this thread."""
@@ -396,20 +488,14 @@ class Machine:
             if start.finish_claimed or start.finish_call is None or worker._busy is not start:
                 return
             start.finish_claimed = True
-        capture = self.capture
         output = worker._last_output()
-        token = capture.enter(output) if capture is not None else None
-        try:
-            value = start.finish_call()
-            if type(value) is CoroutineType:
-                run_coroutine(value)
-        except BaseException as raised:
-            worker.finished_error = error = ErrorInfo.of(raised, capture)
+
+        def report(error: ErrorInfo) -> None:
+            worker.finished_error = error
             output.write("stderr", f"finished failed:\n{error.traceback}")
             self._hub.log(f"finished of worker {worker._name!r} failed: {error.line}\n{error.traceback}")
-        finally:
-            if capture is not None:
-                capture.exit(token)
+
+        call_captured(start.finish_call, self.capture, output, report)
         with self._lock:
             worker._busy = None
             self._mend()
@@ -474,7 +560,7 @@ class Machine:
             next_state(worker._state, "reschedule", worker._name)
             return
         self._unpause(worker, immediately=False)
-        start.due = due
+        start.due, start.wall, start.jitter = due, None, 0.0
         self._deadlines.cancel(worker)
         self._hub.changed(worker.id)
 
@@ -507,8 +593,9 @@ class Machine:
         """Assert the invariants of every worker; for tests. Under the lock for a moment."""
         with self._lock:
             self._mend()
-            queued = [worker.id for _, _, worker in self._deadlines.live()]
-            queued += [t[2].id for t in self._ready if type(t) is tuple and t[2]._token == t[1]]
+            items = [item for _, _, item in self._deadlines.live()]
+            items += [t[2] for t in self._ready if type(t) is tuple and t[2]._token == t[1]]
+            queued = [item.id for item in items if type(item) is not _Watchdog]
             for worker in list(self._workers.values()):
                 start, busy, state = worker._start, worker._busy, worker._state
                 entries = queued.count(worker.id)

@@ -32,7 +32,6 @@ class RunCapture(Protocol):
     def label(self, filename: str, /) -> str | None:
         """Return what people call the source behind `filename`, as in "Cell In[3]"; None for an ordinary file."""
         ...
-        ...
 
 
 class RunOutput:

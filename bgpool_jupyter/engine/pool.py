@@ -7,7 +7,8 @@ import os
 import weakref
 from collections import deque
 from collections.abc import Callable, Iterable
-from typing import Any
+from datetime import datetime
+from typing import Any, Self, TypeVar
 
 from .arguments import (
     check_callable,
@@ -22,12 +23,15 @@ from .arguments import (
 )
 from .clock import Clock, SystemClock
 from .crew import MAX_THREADS, ThreadCrew
+from .cron import Cron
 from .errors import ArgumentValueError, PoolError, WorkerNotFound
 from .events import ChangeFeed, EventKind, PoolEvent, Subscription
 from .executors import Executor
 from .globs import matcher
 from .jobs import Balance, Job
 from .machine import Machine
+from .retry import Retry, check_retry
+from .settings import check_timeout_setting
 from .states import ACTIVE, WorkerState
 from .worker import BackgroundWorker, WorkerSnapshot
 
@@ -35,6 +39,8 @@ __all__ = ["JOBS_KEPT", "WorkerPool"]
 
 #: Count of the latest jobs that jobs() still lists after their end.
 JOBS_KEPT = 50
+
+Callback = TypeVar("Callback", bound=Callable[..., Any])
 
 _pools: weakref.WeakSet[WorkerPool] = weakref.WeakSet()
 
@@ -79,6 +85,7 @@ class WorkerPool(Machine):
             check_name(name) or "bgpool",
         )
         self._ids = itertools.count(1)
+        self._decorated: dict[str, BackgroundWorker] = {}
         self._jobs: deque[Job] = deque(maxlen=JOBS_KEPT)
         _pools.add(self)
 
@@ -86,7 +93,7 @@ class WorkerPool(Machine):
 
     def new_worker(
         self,
-        interval: float,
+        interval: float | Cron,
         callback: Callable[..., Any],
         name: str | None = None,
         start_with_delay: bool | None = False,
@@ -97,13 +104,20 @@ class WorkerPool(Machine):
         finished: Callable[..., Any] | None = None,
         ignore_exception: bool | None = False,
         data: Any = None,
+        *,
+        jitter: float = 0.0,
+        until: float | datetime | None = None,
+        timeout: float | None = None,
+        retry: Retry | int | None = None,
+        max_failures: int | None = None,
     ) -> BackgroundWorker:
         """Create and register a worker that runs `callback` periodically; nothing runs before its start().
 
         Parameters
         ----------
         interval
-            Seconds between two runs, greater than 0.
+            Seconds between two runs, greater than 0; or a :class:`Cron`, with which `run_on_time` and
+            `start_with_delay` mean nothing.
         callback
             What is run. If it names a parameter ``_data`` it receives `data`, if it names ``_worker``
             the worker. The worker ends when it returns ``False``; any other value goes on. A coroutine
@@ -125,9 +139,22 @@ class WorkerPool(Machine):
             Called once for each start that ended, with the arguments of the callback.
         ignore_exception
             Whether a run that raised is tried again, after 0.1 s, then twice as long each time, up to
-            60 s. Otherwise the worker goes on at its next slot.
+            60 s. Otherwise the worker goes on at its next slot. The same as ``retry=Retry()``.
         data
             Any object, for the callback.
+        jitter
+            Most seconds by which chance moves each run behind its slot, 0 or greater, and less than `interval`.
+        until
+            Instant after which no run begins and the worker ends: UTC epoch seconds, or a datetime with a
+            time zone; None for no end.
+        timeout
+            Seconds, greater than 0, after which a run is overdue: it is marked so and asked to stop
+            (:attr:`BackgroundWorker.should_stop`; a coroutine is cancelled). It cannot be forced. None for no limit.
+        retry
+            How a run that raised is tried again: a :class:`Retry`, or a count of attempts; None: not at all.
+        max_failures
+            Count of failed runs in a row, at least 1, after which the worker pauses itself and says why
+            (:attr:`BackgroundWorker.pause_reason`); None for no limit.
 
         Returns
         -------
@@ -143,9 +170,21 @@ class WorkerPool(Machine):
         PoolClosed
             If the pool was closed.
         """
+        cron = interval if isinstance(interval, Cron) else None
+        seconds = 0.0 if isinstance(interval, Cron) else check_interval(interval)
+        chance = check_delay(jitter, "jitter")
+        if cron is None and chance >= seconds:
+            message = f"jitter must be less than the interval {interval!r}, not {jitter!r}; give a smaller one"
+            raise ArgumentValueError(message)
         return self._register(
             callback=check_callable(callback, "callback"),
-            interval=check_interval(interval),
+            interval=seconds,
+            cron=cron,
+            jitter=chance,
+            until=self._check_until(until),
+            timeout=check_timeout_setting(timeout, "timeout"),
+            retry=check_retry(retry),
+            max_failures=check_count(max_failures, "max_failures"),
             name=check_name(name),
             start_with_delay=check_flag(start_with_delay, "start_with_delay", default=False),
             max_count=check_count(max_count),
@@ -167,6 +206,9 @@ class WorkerPool(Machine):
         finished: Callable[..., Any] | None = None,
         ignore_exception: bool | None = False,
         data: Any = None,
+        *,
+        timeout: float | None = None,
+        retry: Retry | int | None = None,
     ) -> BackgroundWorker:
         """Create and register a worker that runs `callback` once; nothing runs before its start().
 
@@ -180,7 +222,7 @@ class WorkerPool(Machine):
             The instant of the run in UTC epoch seconds, or as a datetime with a time zone; one that has
             passed means at once. The wall clock is looked at again at least once a minute, so that a
             clock that is set, or a suspend, is honoured. None: not given.
-        name, dispose, finished, ignore_exception, data
+        name, dispose, finished, ignore_exception, data, timeout, retry
             As for :meth:`new_worker`.
 
         Returns
@@ -206,6 +248,10 @@ class WorkerPool(Machine):
             callback=check_callable(callback, "callback"),
             delay=seconds,
             at=instant,
+            jitter=0.0,
+            timeout=check_timeout_setting(timeout, "timeout"),
+            retry=check_retry(retry),
+            max_failures=None,
             is_actor=True,
             name=check_name(name),
             start_with_delay=False,
@@ -217,6 +263,57 @@ class WorkerPool(Machine):
             ignore_exception=check_flag(ignore_exception, "ignore_exception", default=False),
             data=data,
         )
+
+    def _check_until(self, until: object) -> float | None:
+        if until is None:
+            return None
+        instant = check_instant(until, "until")
+        if instant < self.clock.time():
+            message = f"until={until!r} has passed; give an instant that is still to come"
+            raise ArgumentValueError(message)
+        return instant
+
+    def every(self, interval: float | Cron, **settings: Any) -> Callable[[Callback], Callback]:
+        """Return a decorator that makes a function a worker of its name, and starts it.
+
+        Run again, as when a cell is, it replaces the worker that it made before for a function of that name.
+
+        Parameters
+        ----------
+        interval, **settings
+            As for :meth:`new_worker`; `name` is the function's own unless it is given.
+
+        Examples
+        --------
+        >>> from bgpool_jupyter import WorkerPool
+        >>> with WorkerPool() as pool:
+        ...     @pool.every(60, name="tick")
+        ...     def tick():
+        ...         return "tock"
+        ...
+        ...     pool.find_workers("tick")[0].result(timeout=10)
+        'tock'
+        """
+
+        def decorate(function: Callback) -> Callback:
+            named = {"name": getattr(function, "__name__", None), **settings}
+            worker = self.new_worker(interval, function, **named)
+            before = self._decorated.get(worker.name)
+            if before is not None:
+                self.remove(before)
+            self._decorated[worker.name] = worker
+            worker.start()
+            return function
+
+        return decorate
+
+    def __enter__(self) -> Self:
+        """Return the pool itself."""
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        """Close the pool."""
+        self.close()
 
     def _register(self, **settings: Any) -> BackgroundWorker:
         self._refuse_if_closed()
@@ -470,6 +567,7 @@ class WorkerPool(Machine):
         if self._executor.inline:
             self.run_due()
         self._executor.close(seconds)
+        self._loop.close(seconds)
         self._hub.close()
         _pools.discard(self)
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import traceback
+from _thread import TIMEOUT_MAX, allocate_lock
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -12,11 +14,23 @@ from .arguments import safe_repr
 from .output import RunCapture, RunOutput
 
 if TYPE_CHECKING:
+    from _thread import LockType
     from types import TracebackType
 
     from .clock import Clock
 
-__all__ = ["DONE", "ENDED", "FAILED", "HISTORY_LENGTH", "ErrorInfo", "RunRecord", "RunningRun"]
+__all__ = [
+    "DONE",
+    "ENDED",
+    "FAILED",
+    "HISTORY_LENGTH",
+    "OVERDUE",
+    "STOPPED",
+    "ErrorInfo",
+    "Progress",
+    "RunRecord",
+    "RunningRun",
+]
 
 #: Most records that a worker keeps; older ones are dropped first.
 HISTORY_LENGTH = 100
@@ -27,6 +41,8 @@ _MAX_MESSAGE = 2_000
 DONE = "done"
 FAILED = "failed"
 ENDED = "ended"
+OVERDUE = "overdue"
+STOPPED = "stopped"
 
 _PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep  # noqa: PTH100, PTH120 - text compared with co_filename
 
@@ -99,7 +115,8 @@ class RunRecord(NamedTuple):
     ended: float
     #: How long it took, in seconds of the monotonic clock.
     duration: float
-    #: "done", "failed", or "ended" where the callback ended its worker.
+    #: "done", "failed", "ended" where the callback ended its worker, "overdue" where it took longer than its
+    #: timeout (whatever came of it), "stopped" where a coroutine was cancelled.
     outcome: str
     #: What the callback returned, the object itself.
     value: Any
@@ -118,6 +135,20 @@ class RunRecord(NamedTuple):
         return f"RunRecord(run {self.number}, {self.outcome}{error})"
 
 
+class Progress(NamedTuple):
+    """How far a run says it has come."""
+
+    done: float
+    #: None where it is not known.
+    total: float | None
+    text: str
+
+    @property
+    def fraction(self) -> float | None:
+        """From 0 to 1; None where the total is not known."""
+        return min(1.0, max(0.0, self.done / self.total)) if self.total else None
+
+
 class RunningRun:
     """A run in flight.
 
@@ -126,7 +157,23 @@ class RunningRun:
     Threads: may be read from any thread; returns at once.
     """
 
-    __slots__ = ("_begun", "_clock", "_due", "attempt", "number", "on_demand", "output", "start", "started")
+    __slots__ = (
+        "_begun",
+        "_cancel",
+        "_clock",
+        "_due",
+        "_waiter",
+        "attempt",
+        "number",
+        "on_demand",
+        "output",
+        "overdue",
+        "progress",
+        "start",
+        "started",
+        "stop_asked",
+        "watchdog",
+    )
 
     def __init__(self, clock: Clock, start: Any, due: float, *, on_demand: bool) -> None:
         self._clock = clock
@@ -138,9 +185,46 @@ class RunningRun:
         #: Asked for by work_now(), so that the grid stays where it is.
         self.on_demand = on_demand
         self.output: RunOutput | None = None
+        #: It was asked to end: by stop(), by its timeout, or with its pool.
+        self.stop_asked = False
+        #: It takes longer than its timeout.
+        self.overdue = False
+        #: How far it says it has come.
+        self.progress: Progress | None = None
+        #: What notices the timeout; None without one.
+        self.watchdog: Any = None
+        self._waiter: LockType | None = None
+        self._cancel: Callable[[], None] | None = None
         self._begun = clock.monotonic()
         #: UTC epoch seconds.
         self.started = clock.time()
+
+    def ask_to_stop(self) -> None:
+        """Ask the run to end: end its sleep, cancel its coroutine. Any thread; returns at once."""
+        self.stop_asked = True
+        waiter, cancel = self._waiter, self._cancel
+        if waiter is not None and waiter.locked():
+            with contextlib.suppress(RuntimeError):  # another thread was quicker
+                waiter.release()
+        if cancel is not None:
+            cancel()
+
+    def cancel_with(self, cancel: Callable[[], None]) -> None:
+        """Have ask_to_stop() call `cancel`; if it was asked already, now."""
+        self._cancel = cancel
+        if self.stop_asked:
+            cancel()
+
+    def sleep(self, seconds: float) -> bool:
+        """Wait; return False, early, if the run is asked to end."""
+        waiter = allocate_lock()
+        waiter.acquire()
+        self._waiter = waiter
+        # Noted before the second look: ask_to_stop() sets the flag first and then looks for a waiter.
+        if not self.stop_asked:
+            self._clock.wait(waiter, min(seconds, TIMEOUT_MAX))
+        self._waiter = None
+        return not self.stop_asked
 
     @property
     def due(self) -> float:
@@ -154,6 +238,8 @@ class RunningRun:
     def record(self, end: float, outcome: str, value: object, error: ErrorInfo | None) -> tuple[Any, ...]:
         """Return the fields of a :class:`RunRecord` for a run that ended at the monotonic instant `end`."""
         duration = end - self._begun
+        if self.overdue:
+            outcome = OVERDUE
         output = self.output
         if output is not None and output.version == 0:
             output = None

@@ -1,6 +1,6 @@
 """When is the next slot? Pure arithmetic: no clock is read, nothing waits.
 
-All instants are monotonic seconds but for :attr:`Once.at`, which is UTC epoch seconds.
+All instants are monotonic seconds, but for those of :class:`CronTimes`, which are UTC epoch seconds.
 """
 
 from __future__ import annotations
@@ -8,26 +8,14 @@ from __future__ import annotations
 import math
 from typing import NamedTuple
 
-__all__ = [
-    "RETRY_FIRST",
-    "RETRY_LONGEST",
-    "FixedDelay",
-    "FixedRate",
-    "Once",
-    "Schedule",
-    "duration_text",
-    "retry_delay",
-]
+from .cron import Cron
 
-#: Delay before the first retry of a failed run, in seconds; it doubles with each further one …
-RETRY_FIRST = 0.1
-#: … and never becomes longer than this.
-RETRY_LONGEST = 60.0
+__all__ = ["SLICE", "CronTimes", "FixedDelay", "FixedRate", "Once", "Schedule", "duration_text"]
 
-
-def retry_delay(attempt: int) -> float:
-    """Return the seconds to wait after the failed attempt number `attempt` (1 is the first)."""
-    return min(RETRY_LONGEST, RETRY_FIRST * 2.0 ** min(attempt - 1, 32))
+#: Longest wait in seconds, so that a suspend or a clock that was set is noticed.
+SLICE = 60.0
+#: Most dismissed slots of a cron expression that are counted after one run.
+_MOST_COUNTED = 1000
 
 
 class FixedRate(NamedTuple):
@@ -86,10 +74,9 @@ class FixedDelay(NamedTuple):
 
 
 class Once(NamedTuple):
-    """One slot. With `at` it is an instant of the wall clock and `first` only the next look at that clock."""
+    """One slot."""
 
     first: float
-    at: float | None = None
 
     def slot(self, k: int) -> float:
         """Return the instant for 0 and infinity for any other number."""
@@ -100,7 +87,29 @@ class Once(NamedTuple):
         return k + 1, math.inf, 0
 
 
-Schedule = FixedRate | FixedDelay | Once
+class CronTimes(NamedTuple):
+    """The slots of a cron expression: instants of the wall clock, `first` only the next look at that clock."""
+
+    first: float
+    cron: Cron
+    #: Passed slots are made up one after the other instead of dismissed.
+    catch_up: bool = False
+
+    def after(self, slot: float, now: float) -> tuple[float, int]:
+        """Return the slot after `slot` that is not before `now`, and how many in between are dismissed.
+
+        Slots are counted one by one up to a thousand; beyond that, as after weeks of sleep, the rest is left out
+        of the count.
+        """
+        following = self.cron.next_after(slot)
+        missed = 0
+        while following < now and not self.catch_up:
+            missed += 1
+            following = self.cron.next_after(now - 1e-6 if missed >= _MOST_COUNTED else following)
+        return following, missed
+
+
+Schedule = FixedRate | FixedDelay | Once | CronTimes
 
 
 def duration_text(seconds: float) -> str:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Generic, TypeVar, overload
 
-from .arguments import check_callable, check_flag, check_name
+from .arguments import check_callable, check_flag, check_interval, check_name
 from .errors import ArgumentTypeError
 
-__all__ = ["Alias", "Setting", "check_finished", "check_own_name", "flag"]
+__all__ = ["Alias", "Setting", "check_finished", "check_own_name", "check_timeout_setting", "flag"]
 
 T = TypeVar("T")
 
@@ -77,6 +77,11 @@ def check_own_name(value: object, argument: str) -> str:
         message = f"{argument} must be a str, not None; give a text"
         raise ArgumentTypeError(message)
     return name
+
+
+def check_timeout_setting(value: object, argument: str) -> float | None:
+    """Return seconds greater than 0, or None."""
+    return None if value is None else check_interval(value, argument)
 
 
 def check_finished(value: object, argument: str) -> Callable[..., Any] | None:

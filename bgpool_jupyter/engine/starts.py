@@ -5,12 +5,14 @@ from __future__ import annotations
 import functools
 import inspect
 import math
+import random
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from .arguments import safe_repr
 from .errors import ArgumentTypeError
-from .schedule import FixedRate, Once, Schedule
+from .runs import ErrorInfo
+from .schedule import SLICE, CronTimes, FixedRate, Once, Schedule
 from .states import WorkerState
 
 __all__ = ["Signature", "Start"]
@@ -74,17 +76,29 @@ class Start:
         "counted",
         "due",
         "ended",
+        "failures",
         "finish_call",
         "finish_claimed",
         "index",
+        "jitter",
+        "last",
         "now",
         "previous",
         "retrying",
         "schedule",
         "state",
+        "wall",
     )
 
-    def __init__(self, schedule: Schedule, call: Callable[[], Any], finish_call: Callable[[], Any] | None) -> None:
+    def __init__(
+        self,
+        schedule: Schedule,
+        call: Callable[[], Any],
+        finish_call: Callable[[], Any] | None,
+        *,
+        wall: float | None = None,
+        jitter: float = 0.0,
+    ) -> None:
         self.state = WorkerState.WAITING
         self.schedule = schedule
         self.call = call
@@ -93,10 +107,18 @@ class Start:
         self.previous: Start | None = None
         #: Number of the next slot.
         self.index = 0
-        #: Instant of the next slot (monotonic seconds), or of the retry.
+        #: Instant of the next slot (monotonic seconds), or of the retry, or of the next look at the wall clock.
         self.due = schedule.first
+        #: Instant of the next slot where that is one of the wall clock (UTC epoch seconds), else None.
+        self.wall = wall
+        #: Seconds by which chance moves the next run behind its slot.
+        self.jitter = random.uniform(0.0, jitter) if jitter else 0.0
         #: Runs that count towards max_count.
         self.counted = 0
+        #: Value and error of the last run that ended; None before.
+        self.last: tuple[Any, ErrorInfo | None] | None = None
+        #: Failed runs in a row.
+        self.failures = 0
         #: Number of the attempt that comes next or is in flight.
         self.attempt = 1
         #: `due` is that of a retry.
@@ -108,22 +130,37 @@ class Start:
         #: `finished` was taken up by a thread.
         self.finish_claimed = False
 
-    def advance(self, end: float, interval: float, *, on_demand: bool) -> int:
+    def look_at_wall(self, now: float, wall_now: float) -> float:
+        """Return the seconds to the slot on the wall clock; look again then, at the latest in a minute."""
+        left = 0.0 if self.wall is None else self.wall + self.jitter - wall_now
+        self.due = now + min(max(0.0, left), SLICE)
+        return left
+
+    def next_slot(self, interval: float) -> float | None:
+        """Return the monotonic instant of the slot after the one that is being run; None if it is not known yet."""
+        schedule = self.schedule
+        return schedule.first + (self.index + 1) * interval if isinstance(schedule, FixedRate) else None
+
+    def advance(self, end: float, wall_end: float, *, interval: float, jitter: float, on_demand: bool) -> int:
         """Move on to the slot after a run that ended at `end`; return how many slots were dismissed.
 
-        `interval` is the worker's present one: where it was changed, the grid is laid anew from the
-        slot that was just run. A run on demand leaves the grid as it is.
+        `interval` and `jitter` are the worker's present ones: where the interval was changed, the grid
+        is laid anew from the slot that was just run. A run on demand leaves the grid as it is.
         """
-        schedule = self.schedule
         self.attempt, self.retrying = 1, False
+        self.jitter = random.uniform(0.0, jitter) if jitter else 0.0
+        schedule = self.schedule
         if isinstance(schedule, Once):
             self.due = math.inf
             return 0
+        if isinstance(schedule, CronTimes):
+            return self._advance_wall(schedule, end, wall_end, on_demand=on_demand)
         if schedule.interval != interval:
             first = self.due + interval if isinstance(schedule, FixedRate) else schedule.first
             self.schedule = schedule = schedule._replace(first=first, interval=interval)
             self.index = -1
         if on_demand and isinstance(schedule, FixedRate) and self.index >= 0:
+            self.due = schedule.slot(self.index)
             if self.due >= end or schedule.catch_up:
                 return 0
             index = schedule.index_from(end)
@@ -133,12 +170,27 @@ class Start:
         self.index, self.due, missed = schedule.after_run(self.index, end)
         return missed
 
-    def resume(self, now: float) -> None:
+    def _advance_wall(self, schedule: CronTimes, end: float, wall_end: float, *, on_demand: bool) -> int:
+        missed = 0
+        slot = wall_end if self.wall is None else self.wall
+        if not on_demand or slot < wall_end:
+            self.wall, missed = schedule.after(slot, wall_end)
+            missed += on_demand
+        self.look_at_wall(end, wall_end)
+        return missed
+
+    def resume(self, now: float, wall_now: float) -> None:
         """Choose the next slot after a pause: slots that passed meanwhile are neither run nor counted."""
         schedule = self.schedule
-        if self.due >= now or self.retrying or isinstance(schedule, Once):
+        if self.retrying or isinstance(schedule, Once):
             return
-        if isinstance(schedule, FixedRate):
+        if isinstance(schedule, CronTimes):
+            if self.wall is None or self.wall < wall_now:
+                self.wall = schedule.cron.next_after(wall_now)
+            self.look_at_wall(now, wall_now)
+        elif self.due >= now:
+            return
+        elif isinstance(schedule, FixedRate):
             self.index = schedule.index_from(now)
             self.due = schedule.slot(self.index)
         else:

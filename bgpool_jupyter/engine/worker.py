@@ -3,15 +3,28 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from datetime import datetime
 from typing import Any, NamedTuple, Protocol
 
-from .arguments import check_callable, check_count, check_flag, check_interval
+from .arguments import (
+    check_callable,
+    check_count,
+    check_delay,
+    check_flag,
+    check_interval,
+    check_number,
+    check_timeout,
+    safe_repr,
+)
+from .cron import Cron
+from .errors import ArgumentTypeError, InvalidTransition, JobTimeout, RunFailed
 from .output import RunOutput
-from .runs import FAILED, HISTORY_LENGTH, ErrorInfo, RunningRun, RunRecord
-from .schedule import FixedDelay, FixedRate, Once, Schedule, duration_text
-from .settings import Alias, Setting, check_finished, check_own_name, flag
+from .results import Waiter, await_until, wait_until
+from .retry import Retry, check_retry
+from .runs import FAILED, HISTORY_LENGTH, ErrorInfo, Progress, RunningRun, RunRecord
+from .schedule import SLICE, CronTimes, FixedDelay, FixedRate, Once, Schedule, duration_text
+from .settings import Alias, Setting, check_finished, check_own_name, check_timeout_setting, flag
 from .starts import Signature, Start
 from .states import ACTIVE, WorkerState
 
@@ -38,6 +51,10 @@ class Host(Protocol):
 
     def run_worker_now(self, worker: BackgroundWorker, /) -> None:
         """Run the worker at once."""
+
+    def now(self) -> float:
+        """Return the wall clock in UTC epoch seconds."""
+        ...
 
     def epoch(self, monotonic: float, /) -> float:
         """Return a monotonic instant in UTC epoch seconds."""
@@ -117,6 +134,20 @@ class BackgroundWorker:
         flag(default=False), "Whether a run that raised is tried again, after a delay that grows."
     )
 
+    jitter: Setting[float] = Setting(
+        check_delay,
+        "Most seconds by which chance moves each run behind its slot, 0 or greater. Counts from the next slot.",
+    )
+    timeout: Setting[float | None] = Setting(
+        check_timeout_setting, "Seconds after which a run counts as overdue and is asked to stop; None for no limit."
+    )
+    retry: Setting[Retry | None] = Setting(
+        check_retry, "How a run that raised is tried again, as a Retry or a count of attempts; None: not at all."
+    )
+    max_failures: Setting[int | None] = Setting(
+        check_count, "Count of failed runs in a row after which the worker pauses itself; None for no limit."
+    )
+
     # The reference's spelling.
     maxCount: Alias[int | None] = Alias("max_count")
     runOnTime: Alias[bool] = Alias("run_on_time")
@@ -131,6 +162,10 @@ class BackgroundWorker:
     _dispose: bool
     _finished: Callable[..., Any] | None
     _ignore_exception: bool
+    _jitter: float
+    _max_failures: int | None
+    _retry: Retry | None
+    _timeout: float | None
     _interval: float
     _max_count: int | None
     _name: str
@@ -150,18 +185,24 @@ class BackgroundWorker:
         "_host",
         "_ignore_exception",
         "_interval",
+        "_jitter",
         "_max_count",
+        "_max_failures",
         "_name",
         "_records",
+        "_retry",
         "_run_on_time",
         "_run_past_events",
         "_signatures",
         "_start",
         "_start_with_delay",
+        "_timeout",
         "_token",
+        "_waiters",
         "args",
         "at",
         "cell",
+        "cron",
         "data",
         "failure_count",
         "finished_error",
@@ -169,8 +210,12 @@ class BackgroundWorker:
         "is_actor",
         "last_error",
         "missed_count",
+        "overdue_count",
+        "pause_reason",
+        "retry_count",
         "run_count",
         "source",
+        "until",
     )
 
     def __init__(
@@ -183,6 +228,8 @@ class BackgroundWorker:
         interval: float = 0.0,
         delay: float = 0.0,
         at: float | None = None,
+        cron: Cron | None = None,
+        until: float | None = None,
         is_actor: bool = False,
         data: Any = None,
         **settings: Any,
@@ -197,22 +244,17 @@ class BackgroundWorker:
         self._delay = delay
         #: An actor's instant of the wall clock in UTC epoch seconds, None if it was not given.
         self.at = at
+        #: The cron expression of a worker that follows one, None otherwise.
+        self.cron = cron
+        #: Instant after which no run begins, in UTC epoch seconds; None for no end.
+        self.until = until
         #: Any object; a callback that names ``_data`` receives it.
         self.data = data
         for setting, value in settings.items():
             object.__setattr__(self, "_" + setting, value)
         #: The keyword arguments of the last start(); injected ones are not among them.
         self.args: dict[str, Any] = {}
-        #: Runs of the last start that have begun, the one in flight included; a retry is not counted again.
-        self.run_count = 0
-        #: Attempts of the last start that raised.
-        self.failure_count = 0
-        #: Slots of the last start that were dismissed.
-        self.missed_count = 0
-        #: The error of the last run that failed; None from start() on.
-        self.last_error: ErrorInfo | None = None
-        #: The error that `finished` raised last; None from start() on.
-        self.finished_error: ErrorInfo | None = None
+        self._reset_counts()
         #: The text that made the worker, where a magic did.
         self.source: str | None = None
         #: The execution count of the cell that made the worker, where a cell did.
@@ -230,7 +272,26 @@ class BackgroundWorker:
         self._busy: RunningRun | Start | None = None
         #: Starts that ended and whose `finished` was not called yet, oldest first.
         self._endings: deque[Start] = deque()
+        self._waiters: list[Waiter] = []
         self._records: deque[tuple[Any, ...]] = deque(maxlen=HISTORY_LENGTH)
+
+    def _reset_counts(self) -> None:
+        #: Runs of the last start that have begun, the one in flight included; a retry is not counted again.
+        self.run_count = 0
+        #: Attempts of the last start that raised.
+        self.failure_count = 0
+        #: Slots of the last start that were dismissed.
+        self.missed_count = 0
+        #: Repetitions of failed runs of the last start.
+        self.retry_count = 0
+        #: Runs of the last start that took longer than the timeout.
+        self.overdue_count = 0
+        #: Why the worker paused itself; "" if it did not.
+        self.pause_reason = ""
+        #: The error of the last run that failed; None from start() on.
+        self.last_error: ErrorInfo | None = None
+        #: The error that `finished` raised last; None from start() on.
+        self.finished_error: ErrorInfo | None = None
 
     # -- what people ask of it
 
@@ -312,6 +373,179 @@ class BackgroundWorker:
 
     workNow = work_now
 
+    # -- what its callback may ask
+
+    @property
+    def should_stop(self) -> bool:
+        """Whether the run in flight is asked to end: by stop(), a new start(), its timeout, or the end of the pool.
+
+        A callback that takes long looks at it now and then. True also where no run is in flight.
+        """
+        run = self.current
+        return run is None or run.stop_asked
+
+    def sleep(self, seconds: float) -> bool:
+        """Wait in a callback for `seconds` (0 or greater), or until the run is asked to end.
+
+        Returns
+        -------
+        bool
+            True if the time is over, False if the run should end.
+
+        Raises
+        ------
+        InvalidTransition
+            If no run is in flight.
+        ArgumentTypeError
+            If `seconds` is not a number.
+        ArgumentValueError
+            If `seconds` is negative or not finite.
+
+        Notes
+        -----
+        Threads: for the worker's own callback; blocks.
+        """
+        checked = check_delay(seconds, "seconds")
+        return self._in_flight("sleep").sleep(checked)
+
+    def progress(self, done: float, total: float | None = None, text: str = "") -> None:
+        """Say in a callback how far the run has come.
+
+        Parameters
+        ----------
+        done
+            How much is done, in any unit.
+        total
+            How much there is to do in the same unit; None if that is not known.
+        text
+            What is being done, for people.
+
+        Raises
+        ------
+        InvalidTransition
+            If no run is in flight.
+        ArgumentTypeError
+            If `done` or `total` is no number, or `text` no str.
+        ArgumentValueError
+            If `done` or `total` is not finite.
+
+        Notes
+        -----
+        Threads: for the worker's own callback; returns at once.
+        """
+        number = check_number(done, "done", "give how much is done")
+        limit = None if total is None else check_number(total, "total", "give how much there is to do, or None")
+        if not isinstance(text, str):
+            message = f"text must be a str, not {type(text).__name__} {safe_repr(text)}; give str(…)"
+            raise ArgumentTypeError(message)
+        self._in_flight("progress").progress = Progress(number, limit, text)
+        self._host.changed(self)
+
+    def _in_flight(self, verb: str) -> RunningRun:
+        run = self.current
+        if run is None:
+            message = f"worker {self._name!r} executes no run and cannot {verb}; only its callback may call this"
+            raise InvalidTransition(message)
+        return run
+
+    # -- results
+
+    def result(self, timeout: float | None = None) -> Any:
+        """Return the value of the last run of the present start; wait for the first one to end if need be.
+
+        Parameters
+        ----------
+        timeout
+            Seconds; 0 looks without waiting, None waits without limit.
+
+        Raises
+        ------
+        RunFailed
+            If the run raised, or the worker ended before a run did.
+        JobTimeout
+            If no run ended in time.
+        ArgumentValueError
+            If `timeout` is negative or not finite.
+
+        Notes
+        -----
+        Threads: may be called from any thread; blocks.
+        """
+        if not wait_until(self._has_result, self._waiters, check_timeout(timeout)):
+            message = f"no run of worker {self._name!r} has ended in time; wait again"
+            raise JobTimeout(message)
+        return self._result()
+
+    def __await__(self) -> Generator[Any, None, Any]:
+        """Wait in a coroutine, as ``await worker``; the rest is as in :meth:`result`."""
+        yield from await_until(self._has_result, self._waiters)
+        return self._result()
+
+    def _has_result(self) -> bool:
+        start = self._start
+        return start is not None and (start.last is not None or (start.ended and not self.executing))
+
+    def _result(self) -> Any:
+        start = self._start
+        if start is None or start.last is None:
+            message = f"worker {self._name!r} ended before a run of it did; start() it again"
+            raise RunFailed(message)
+        value, error = start.last
+        if error is not None:
+            message = f"the last run of worker {self._name!r} failed: {error.line}; its last_error has the traceback"
+            raise RunFailed(message)
+        return value
+
+    @property
+    def values(self) -> list[tuple[float, Any]]:
+        """End (UTC epoch seconds) and value of the last runs, at most 100, oldest first; None is left out."""
+        return [(record.ended, record.value) for record in self.history if record.value is not None]
+
+    def to_frame(self) -> Any:
+        """Return :attr:`values` as a pandas DataFrame: instants as index; a value that is a dict gives a column a key.
+
+        Raises
+        ------
+        ImportError
+            If pandas is not installed.
+        """
+        import pandas as pd  # noqa: PLC0415 - only who asks for a frame needs pandas
+
+        values = self.values
+        index = pd.to_datetime([instant for instant, _ in values], unit="s", utc=True).rename("time")
+        rows = [value if isinstance(value, dict) else {"value": value} for _, value in values]
+        return pd.DataFrame(rows, index=index)
+
+    def preview(self, count: int = 5) -> list[datetime]:
+        """Return the next instants at which the worker would run if it were started now, at most `count`.
+
+        A run is taken to need no time, and jitter is left out. `until` and `max_count` are honoured.
+
+        Raises
+        ------
+        ArgumentTypeError
+            If `count` is no whole number.
+        ArgumentValueError
+            If `count` is less than 1.
+        """
+        wanted = check_count(count, "count") or 0
+        now = self._host.now()
+        limit = wanted if self._max_count is None else min(wanted, self._max_count)
+        if self.cron is not None:
+            instants = [
+                each.timestamp() for each in self.cron.preview(limit, datetime.fromtimestamp(now, self.cron.zone))
+            ]
+        elif self.is_actor:
+            instants = [now + self._delay if self.at is None else max(now, self.at)]
+        else:
+            first = now + self._interval if self._start_with_delay else now
+            instants = [first + k * self._interval for k in range(limit)]
+        zone = self.cron.zone if self.cron is not None else None
+        kept = [each for each in instants if self.until is None or each <= self.until]
+        return [
+            datetime.fromtimestamp(each, zone) if zone else datetime.fromtimestamp(each).astimezone() for each in kept
+        ]
+
     # -- what it says of itself
 
     @property
@@ -351,18 +585,19 @@ class BackgroundWorker:
         start = self._start
         if start is None or self._state not in (WorkerState.WAITING, WorkerState.RUNNING):
             return None
-        if isinstance(start.schedule, Once):
-            if self._state is WorkerState.RUNNING:
-                return None
-            if start.schedule.at is not None and not start.now:
-                return start.schedule.at
         if self._state is WorkerState.RUNNING:
-            if isinstance(start.schedule, FixedDelay) or (
-                self._max_count is not None and start.counted + 1 >= self._max_count
-            ):
-                return None
-            return self._host.epoch(start.schedule.slot(start.index + 1))
-        return self._host.epoch(start.due)
+            return self._run_after_this(start)
+        if start.wall is not None and not start.now and not start.retrying:
+            return start.wall + start.jitter
+        return self._host.epoch(start.due if start.retrying or start.now else start.due + start.jitter)
+
+    def _run_after_this(self, start: Start) -> float | None:
+        if self._max_count is not None and start.counted + 1 >= self._max_count:
+            return None
+        if isinstance(start.schedule, CronTimes):
+            return None if start.wall is None else start.schedule.cron.next_after(start.wall)
+        slot = start.next_slot(self._interval)
+        return None if slot is None else self._host.epoch(slot)
 
     @property
     def history(self) -> list[RunRecord]:
@@ -399,6 +634,8 @@ class BackgroundWorker:
     @property
     def schedule(self) -> str:
         """When it runs, for people, as in "every 5 s"."""
+        if self.cron is not None:
+            return f"cron {self.cron.expression}"
         if not self.is_actor:
             interval = duration_text(self._interval)
             return f"every {interval}" if self._run_on_time else f"{interval} after each"
@@ -461,17 +698,27 @@ class BackgroundWorker:
         """Return a start with everything checked; the worker itself is not changed."""
         call = self._bound(self._callback, kwargs, "the callback")
         finish = None if self._finished is None else self._bound(self._finished, kwargs, "finished")
-        return Start(self._new_schedule(now, wall), call, finish)
+        schedule, slot = self._new_schedule(now, wall)
+        return Start(schedule, call, finish, wall=slot, jitter=self._jitter)
 
-    def _new_schedule(self, now: float, wall: float) -> Schedule:
+    def _new_schedule(self, now: float, wall: float) -> tuple[Schedule, float | None]:
+        """Return the schedule of a new start, and its first slot where that is an instant of the wall clock."""
+        if self.cron is not None:
+            slot = self.cron.next_after(wall)
+            return CronTimes(now + min(slot - wall, SLICE), self.cron, self._run_past_events), slot
         if self.is_actor:
             if self.at is not None:
-                return Once(now + min(max(0.0, self.at - wall), 60.0), self.at)
-            return Once(now + self._delay)
+                return Once(now + min(max(0.0, self.at - wall), SLICE)), self.at
+            return Once(now + self._delay), None
         first = now + self._interval if self._start_with_delay else now
         if self._run_on_time:
-            return FixedRate(first, self._interval, self._run_past_events)
-        return FixedDelay(first, self._interval)
+            return FixedRate(first, self._interval, self._run_past_events), None
+        return FixedDelay(first, self._interval), None
+
+    def _wake_waiters(self) -> None:
+        waiters, self._waiters = self._waiters, []
+        for waiter in waiters:
+            waiter.release()
 
     def _bound(self, function: Callable[..., Any], kwargs: dict[str, Any], role: str) -> Callable[[], Any]:
         known = self._signatures.get(role)

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bgpool_jupyter.engine.schedule import FixedDelay, FixedRate, Once, duration_text, retry_delay
+from bgpool_jupyter.engine.retry import Retry
+from bgpool_jupyter.engine.schedule import FixedDelay, FixedRate, Once, duration_text
 
 
 def dues(schedule, durations):
@@ -76,8 +77,10 @@ def test_no_drift_in_thirty_days_at_ten_milliseconds():
 
 
 def test_retry_delay_grows_and_is_bounded():
-    assert [retry_delay(n) for n in (1, 2, 3)] == [0.1, 0.2, 0.4]
-    assert retry_delay(1000) == retry_delay(10**9) == 60.0
+    assert [Retry().delay(n) for n in (1, 2, 3)] == [0.1, 0.2, 0.4]
+    assert Retry().delay(1000) == Retry().delay(10**9) == 60.0
+    assert Retry(first=0).delay(5) == 0.0
+    assert 1.0 <= Retry(first=1, jitter=0.5).delay(1) <= 1.5
 
 
 @pytest.mark.parametrize(

@@ -787,7 +787,7 @@ class Test12Exceptions:
         assert worker.last_error is None
         assert worker.history[0].outcome == "ended"
 
-    @pytest.mark.parametrize("error", [ValueError("in finished"), SystemExit(), KeyboardInterrupt(), Hostile()])
+    @pytest.mark.parametrize("error", [ValueError("in finished"), KeyboardInterrupt(), Hostile()])
     def test_of_finished(self, pool, error):
         told = Log()
         pool.set_logger(told.add)
@@ -802,6 +802,17 @@ class Test12Exceptions:
         worker.start()
         pool.clock.advance(0)
         assert len(told) == 2
+
+    def test_system_exit_of_finished_is_its_end(self, pool):
+        def leave():
+            raise SystemExit
+
+        worker = pool.new_actor(lambda: None, finished=leave, dispose=False).start()
+        pool.clock.advance(0)
+        worker.start()
+        pool.clock.advance(0)
+        assert worker.finished_error is None
+        assert worker.state is WorkerState.STOPPED
 
     def test_of_a_logger(self, pool):
         def bad(text):

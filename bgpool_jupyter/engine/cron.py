@@ -1,0 +1,113 @@
+"""Cron expressions with a time zone."""
+
+from __future__ import annotations
+
+import math
+from datetime import datetime, tzinfo
+from itertools import islice
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from cronsim import CronSim, CronSimError
+from tzlocal import get_localzone
+
+from .arguments import safe_repr
+from .errors import ArgumentTypeError, ArgumentValueError
+
+__all__ = ["Cron"]
+
+
+class Cron:
+    """When to run, as a cron expression: ``Cron("*/5 9-17 * * mon-fri", "Europe/Berlin")``.
+
+    Parameters
+    ----------
+    expression
+        Five fields: minute, hour, day of month, month, day of week; with six, the last is the second. Lists, ranges,
+        steps and English names are understood, also ``L`` and ``mon#2``; not ``@daily``.
+    timezone
+        Name of a zone of the IANA database, or a tzinfo; None is the zone of this machine. At a change to daylight
+        saving time a slot that does not exist is run at the end of the gap, and one that exists twice is run
+        once if the expression names its hour, as Debian's cron does it.
+
+    Raises
+    ------
+    ArgumentTypeError
+        If `expression` is no str, or `timezone` neither str nor tzinfo.
+    ArgumentValueError
+        If the expression or the zone is not understood, or no instant ever matches.
+
+    Examples
+    --------
+    >>> from bgpool_jupyter import Cron
+    >>> Cron("0 9 * * mon-fri").explain()
+    'At 09:00 on Monday through Friday'
+    """
+
+    __slots__ = ("expression", "zone")
+
+    def __init__(self, expression: str, timezone: str | tzinfo | None = None) -> None:
+        if not isinstance(expression, str):
+            message = (
+                f"expression must be a str, not {type(expression).__name__} {safe_repr(expression)}; "
+                'give for example "*/5 * * * *"'
+            )
+            raise ArgumentTypeError(message)
+        #: The expression as it was given.
+        self.expression = expression
+        #: The time zone in which it is read.
+        self.zone = _zone(timezone)
+        try:
+            first = next(CronSim(expression, datetime.now(self.zone)), None)
+        except CronSimError as error:
+            message = (
+                f"expression {safe_repr(expression)} is no cron expression: {str(error).lower()}; "
+                'give minute, hour, day, month and weekday, for example "*/5 * * * *"'
+            )
+            raise ArgumentValueError(message) from None
+        if first is None:
+            message = f"expression {safe_repr(expression)} matches no instant in the next fifty years; give another"
+            raise ArgumentValueError(message)
+
+    def next_after(self, instant: float) -> float:
+        """Return the first matching instant after `instant`, both UTC epoch seconds; infinity if there is none."""
+        found = next(CronSim(self.expression, datetime.fromtimestamp(instant, self.zone)), None)
+        return math.inf if found is None else found.timestamp()
+
+    def preview(self, count: int = 5, after: datetime | None = None) -> list[datetime]:
+        """Return the next `count` matching instants after `after`, an aware datetime; None is now."""
+        begin = datetime.now(self.zone) if after is None else after.astimezone(self.zone)
+        return list(islice(CronSim(self.expression, begin), count))
+
+    def explain(self) -> str:
+        """Return the expression in English."""
+        return str(CronSim(self.expression, datetime.now(self.zone)).explain())
+
+    def __eq__(self, other: object) -> bool:
+        """Compare expression and zone."""
+        return isinstance(other, Cron) and (self.expression, self.zone) == (other.expression, other.zone)
+
+    def __hash__(self) -> int:
+        """Return a hash that fits the comparison."""
+        return hash((self.expression, str(self.zone)))
+
+    def __repr__(self) -> str:
+        """Return an expression that makes an equal one."""
+        return f"Cron({self.expression!r}, {str(self.zone)!r})"
+
+
+def _zone(timezone: object) -> tzinfo:
+    if timezone is None:
+        return get_localzone()
+    if isinstance(timezone, tzinfo):
+        return timezone
+    if not isinstance(timezone, str):
+        message = (
+            f"timezone must be a str or a tzinfo, not {type(timezone).__name__} {safe_repr(timezone)}; "
+            'give for example "Europe/Berlin"'
+        )
+        raise ArgumentTypeError(message)
+    try:
+        return ZoneInfo(timezone)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        message = f'timezone {safe_repr(timezone)} is not known; give a name such as "Europe/Berlin" or "UTC"'
+        raise ArgumentValueError(message) from None

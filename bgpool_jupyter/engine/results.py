@@ -1,0 +1,60 @@
+"""Waiting for results: what jobs and workers have in common."""
+
+from __future__ import annotations
+
+import asyncio
+from _thread import TIMEOUT_MAX, allocate_lock
+from collections.abc import Callable, Generator
+from typing import Any, Protocol
+
+__all__ = ["Waiter", "await_until", "wait_until"]
+
+
+class Waiter(Protocol):
+    """What is released when there may be something new."""
+
+    def release(self) -> object:
+        """Wake whoever waits."""
+
+
+class _LoopWaiter:
+    """Wakes a coroutine on another thread's event loop."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self.future: asyncio.Future[None] = loop.create_future()
+
+    def release(self) -> None:
+        try:
+            self._loop.call_soon_threadsafe(self._wake)
+        except RuntimeError:  # its loop was closed: nobody waits any more
+            return
+
+    def _wake(self) -> None:
+        if not self.future.done():
+            self.future.set_result(None)
+
+
+def wait_until(ready: Callable[[], bool], waiters: list[Waiter], timeout: float | None) -> bool:
+    """Block until `ready()` holds or `timeout` seconds (None: no limit) are over; return whether it holds.
+
+    The side that makes it hold does so first and then releases the waiters; this side lists its waiter
+    first and then looks. One of the two always sees the other.
+    """
+    if ready():
+        return True
+    waiter = allocate_lock()
+    waiter.acquire()
+    waiters.append(waiter)
+    if not ready():
+        waiter.acquire(timeout=-1.0 if timeout is None else min(timeout, TIMEOUT_MAX))
+    return ready()
+
+
+def await_until(ready: Callable[[], bool], waiters: list[Waiter]) -> Generator[Any, None, None]:
+    """Suspend the coroutine that awaits until `ready()` holds."""
+    while not ready():
+        waiter = _LoopWaiter(asyncio.get_running_loop())
+        waiters.append(waiter)
+        if not ready():
+            yield from waiter.future
