@@ -38,7 +38,7 @@ REFERENCE = {
 }
 VARIABLES = ["backgroundWorkers", "queueLock", "timerLock", "workerQueue", "workerTimer"]
 WORKER_METHODS = {
-    "start": "(self, **kwargs)",
+    "start": "(self, /, **kwargs)",
     "stop": "(self)",
     "restart": "(self, interval=None)",
     "pause": "(self)",

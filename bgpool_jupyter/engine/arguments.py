@@ -26,6 +26,7 @@ __all__ = [
     "check_number",
     "check_pattern",
     "check_timeout",
+    "encodable",
     "safe_repr",
 ]
 
@@ -34,11 +35,15 @@ __all__ = [
 LONGEST_WAIT = 3_200_000_000.0
 
 
+#: Instants from the year 100 to the year 5138. Milliseconds since 1970 are larger; a calendar knows all of these.
+_FIRST_INSTANT, _LAST_INSTANT = -5.9e10, 1e11
+
+
 def safe_repr(value: object) -> str:
     """Return a short ``repr`` of anything, also of an object whose ``__repr__`` raises."""
     try:
         return reprlib.repr(value)
-    except Exception:
+    except BaseException:
         return f"<{type(value).__name__} object whose repr failed>"
 
 
@@ -66,7 +71,9 @@ def check_interval(value: object, argument: str = "interval") -> float:
     hint = "give seconds greater than 0, for example 0.5"
     number = check_number(value, argument, hint)
     if not 0.0 < number <= LONGEST_WAIT:
-        message = f"{argument} must be greater than 0 and at most {LONGEST_WAIT:.0f} seconds, not {value!r}; {hint}"
+        message = (
+            f"{argument} must be greater than 0 and at most {LONGEST_WAIT:.0f} seconds, not {safe_repr(value)}; {hint}"
+        )
         raise ArgumentValueError(message)
     return number
 
@@ -76,7 +83,9 @@ def check_delay(value: object, argument: str = "delay") -> float:
     hint = "give seconds from 0 on, for example 10"
     number = check_number(value, argument, hint)
     if not 0.0 <= number <= LONGEST_WAIT:
-        message = f"{argument} must be 0 or greater and at most {LONGEST_WAIT:.0f} seconds, not {value!r}; {hint}"
+        message = (
+            f"{argument} must be 0 or greater and at most {LONGEST_WAIT:.0f} seconds, not {safe_repr(value)}; {hint}"
+        )
         raise ArgumentValueError(message)
     return number
 
@@ -90,11 +99,11 @@ def check_instant(value: object, argument: str = "at") -> float:
                 f"give {argument}=value.astimezone() or UTC epoch seconds"
             )
             raise ArgumentValueError(message)
-        return value.timestamp()
+        value = value.timestamp()
     hint = "give UTC epoch seconds, for example time.time() + 60, or a datetime with a time zone"
     number = check_number(value, argument, hint)
-    if abs(number) > 1e11:  # noqa: PLR2004 - the year 5138; milliseconds since 1970 are larger
-        message = f"{argument} must be UTC epoch seconds, not {value!r}; {hint}"
+    if not _FIRST_INSTANT <= number <= _LAST_INSTANT:
+        message = f"{argument} must be UTC epoch seconds, not {safe_repr(value)}; {hint}"
         raise ArgumentValueError(message)
     return number
 
@@ -109,7 +118,7 @@ def check_count(value: object, argument: str = "max_count") -> int | None:
         raise ArgumentTypeError(message)
     number = int(value.__index__())
     if number < 1:
-        message = f"{argument} must be at least 1, not {number}; {hint}"
+        message = f"{argument} must be at least 1, not {safe_repr(number)}; {hint}"
         raise ArgumentValueError(message)
     return number
 
@@ -147,7 +156,15 @@ def check_name(value: object, argument: str = "name") -> str | None:
     if not value:
         message = f"{argument} must not be empty; give a text, or None to have one made"
         raise ArgumentValueError(message)
+    if not value.isascii() and encodable(value) != value:
+        message = f"{argument} must be a text that can be encoded, not {value!a}; leave the lone surrogates out"
+        raise ArgumentValueError(message)
     return value
+
+
+def encodable(text: str) -> str:
+    """Return `text` with lone surrogates, which no message to a front end can carry, written as escapes."""
+    return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def check_pattern(value: object, argument: str = "name") -> str:

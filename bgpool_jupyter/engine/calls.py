@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine
+from contextvars import copy_context
 from types import CoroutineType
 from typing import Any, NamedTuple
 
@@ -34,12 +35,22 @@ def call_captured(
     report: Callable[[ErrorInfo], None],
     hand_over: Callable[[Coroutine[Any, Any, Any]], None] | None = None,
 ) -> Result | None:
-    """Call, on this thread.
+    """Call, on this thread, in a copy of its context: what a callback sets there is gone with the run.
 
     A coroutine that the call returns is given to `hand_over`, and None returned; without one it is run
     here to its end. `report` is called for an error while output is still led away, so that a log handler
     that prints does so into the record.
     """
+    return copy_context().run(_call_captured, call, capture, output, report, hand_over)
+
+
+def _call_captured(
+    call: Callable[[], Any],
+    capture: RunCapture | None,
+    output: RunOutput,
+    report: Callable[[ErrorInfo], None],
+    hand_over: Callable[[Coroutine[Any, Any, Any]], None] | None,
+) -> Result | None:
     token = capture.enter(output) if capture is not None else None
     try:
         value = call()

@@ -23,6 +23,7 @@ Locks
 from __future__ import annotations
 
 import itertools
+import logging
 import threading
 from _thread import allocate_lock, start_new_thread
 from collections import deque
@@ -44,6 +45,7 @@ BATCH = 64
 MAX_THREADS = 1024
 
 _numbers = itertools.count(1)
+_logger = logging.getLogger("bgpool_jupyter")
 
 
 class Seat:
@@ -360,7 +362,7 @@ class ThreadCrew:
                         continue
                     if seat.leave or self._closing:
                         self._seats.pop(seat, None)
-                        if self._leader is None and self.deadlines.heap:
+                        if self._leader is None and self.deadlines.heap and not self._closing:
                             self._wake()
                         return
                     wait = self._park(seat)
@@ -368,6 +370,8 @@ class ThreadCrew:
                 taken = seat.lock.acquire(timeout=wait)
                 searching = self._unpark(seat, taken=taken)
         finally:
+            with self._lock:
+                self._seats.pop(seat, None)
             close_runner()
 
     def _drain(self, seat: Seat, searching: bool) -> bool:
@@ -387,10 +391,15 @@ class ThreadCrew:
                     if ready or (self._leader is None and heap):
                         self._wake()
             self.request()
-            if type(task) is tuple:
-                self._run_entry(task)
-            else:
-                task.execute(seat)
+            try:
+                if type(task) is tuple:
+                    self._run_entry(task)
+                else:
+                    task.execute(seat)
+            except BaseException:
+                # Whatever user code raises is taken down inside. This is a fault of the pool itself, and
+                # must not take the thread along.
+                _logger.exception("a pool thread could not execute %s", type(task).__name__)
             seat.task = task = None
             if heap and heap[0][0] <= monotonic():
                 return searching  # due workers do not wait behind a flood of jobs

@@ -41,7 +41,7 @@ class EventKind(enum.Enum):
     PAUSED = "paused"
     #: It was unpaused.
     UNPAUSED = "unpaused"
-    #: A start ended, and no run of it is in flight.
+    #: A start ended: no further run of it begins. One may still be in flight.
     STOPPED = "stopped"
     #: It left the pool.
     REMOVED = "removed"
@@ -80,7 +80,7 @@ class Subscription:
         self.dropped = 0
 
     def put(self, event: PoolEvent) -> bool:
-        """Add an event; True if :meth:`execute` has to be scheduled. The pool calls it under its lock."""
+        """Add an event; True if :meth:`execute` has to be scheduled. Under the pool's lock."""
         if self.closed:
             return False
         if len(self._events) == BACKLOG:

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import enum
+import inspect
 import itertools
-from types import CoroutineType
+from contextvars import copy_context
+from types import BuiltinFunctionType, CoroutineType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from .arguments import check_number, check_timeout
 from .coroutines import run_coroutine
 from .errors import ArgumentTypeError, ArgumentValueError, JobCancelled, JobTimeout
 from .output import RunOutput
-from .results import Waiter, await_until, wait_until
+from .results import Waiter, await_until, wait_until, wake
 from .runs import ErrorInfo
 
 if TYPE_CHECKING:
@@ -153,7 +155,7 @@ class Job:
         """
         self._wait(timeout)
         if self._exception is not None:
-            raise self._exception
+            raise self._exception.with_traceback(None)  # without the frames of those who asked before
         return self._value
 
     def exception(self, timeout: float | None = None) -> BaseException | None:
@@ -204,14 +206,15 @@ class Job:
             token = capture.enter(self.output)
         state = JobState.DONE
         try:
-            self._value = self._call(task)
+            self._value = copy_context().run(self._call, task)
         except BaseException as error:
             state = JobState.FAILED
             self.error = ErrorInfo.of(error, capture)
             # Still inside the capture: a log handler that prints does so into this job's record.
             self._log(f"job {self.name!r} failed: {self.error.line}\n{self.error.traceback}")
-            # The frames would keep every local of the task alive: the text has them.
+            # The frames would keep every local of the task alive: a note has their text.
             self._exception = error.with_traceback(None)
+            error.add_note(f"The task's own traceback:\n{self.error.traceback}")
         finally:
             if capture is not None:
                 capture.exit(token)
@@ -223,22 +226,30 @@ class Job:
         self._end(state)
 
     def _call(self, task: Any) -> Any:
-        code = getattr(task, "__code__", None)
-        if code is not None and "_job" in code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]:
-            value = task(_job=self)
-        else:
-            value = task()
+        value = task(_job=self) if _names_job(task) else task()
         return run_coroutine(value) if type(value) is CoroutineType else value
 
     def _end(self, state: JobState) -> None:
         self.ended = self._clock.time()
         self._state = state
-        for waiter in self._waiters:
-            waiter.release()
+        wake(self._waiters)
 
     def __repr__(self) -> str:
         """Return a text without state and address."""
         return f"Job({self.name!r})"
+
+
+def _names_job(task: Any) -> bool:
+    """Return whether a task has a parameter ``_job``; for a plain function without the cost of its signature."""
+    code = getattr(task, "__code__", None)
+    if code is not None:
+        return "_job" in code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]
+    if isinstance(task, BuiltinFunctionType | type):
+        return False
+    try:
+        return "_job" in inspect.signature(task).parameters
+    except (TypeError, ValueError):
+        return False
 
 
 class Balance(NamedTuple):

@@ -21,6 +21,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import math
 import threading
 from collections import deque
 from collections.abc import Callable, Coroutine
@@ -119,8 +120,11 @@ class Machine:
         start = worker._new_start(kwargs, self.clock.monotonic(), self.clock.time())
         self._change(worker, lambda: self._begin_start(worker, start, kwargs))
 
-    def restart_worker(self, worker: BackgroundWorker) -> None:
-        """Start `worker` with the arguments of its last start."""
+    def restart_worker(self, worker: BackgroundWorker, interval: float | None) -> None:
+        """Start `worker` with the arguments of its last start, and with `interval` if one is given."""
+        self._refuse_if_closed()
+        if interval is not None:
+            worker._interval = interval
         self.start_worker(worker, worker.args)
 
     def stop_worker(self, worker: BackgroundWorker) -> None:
@@ -142,6 +146,10 @@ class Machine:
     def now(self) -> float:
         """Return the wall clock in UTC epoch seconds."""
         return self.clock.time()
+
+    def monotonic(self) -> float:
+        """Return the monotonic clock in seconds."""
+        return self.clock.monotonic()
 
     def epoch(self, monotonic: float) -> float:
         """Return a monotonic instant in UTC epoch seconds."""
@@ -188,8 +196,8 @@ class Machine:
                 self._executor.look()
 
     def _flush(self) -> None:
-        """Carry out what was put off while the lock was held. Without the lock."""
-        while self._deferred:
+        """Carry out what was put off while the lock was held; a call from inside leaves it to the outer one."""
+        while self._deferred and not self._lock._is_owned():
             with self._lock:
                 self._mend()
                 while self._deferred:
@@ -202,6 +210,7 @@ class Machine:
     # -- the state machine, under the lock
 
     def _begin_start(self, worker: BackgroundWorker, start: Start, kwargs: dict[str, Any]) -> None:
+        self._refuse_if_closed()  # once more, under the lock: close() has not begun yet, and will stop what we start
         start.state = next_state(worker._state, "start", worker._name)
         if worker._start is not None and not worker._start.ended:
             start.previous = worker._start
@@ -241,7 +250,8 @@ class Machine:
             return
         busy = worker._busy
         own_run = isinstance(busy, RunningRun) and busy.start is start
-        start.resume(self.clock.monotonic(), self.clock.time())
+        if not own_run:  # otherwise the end of the run chooses the slot after it
+            start.resume(self.clock.monotonic(), self.clock.time())
         start.failures = 0
         worker.pause_reason = ""
         start.now = start.now or immediately
@@ -277,17 +287,11 @@ class Machine:
             worker._busy = worker._endings[0]
         elif state is WorkerState.WAITING or (state is WorkerState.PAUSED and start.now):
             if not worker._token:
-                due = self._next_due(start)
+                due = start.next_due(self.clock.monotonic())
                 self._deadlines.push(due, worker)
                 self._executor.armed(due)
         else:
             self._deadlines.cancel(worker)
-
-    def _next_due(self, start: Start) -> float:
-        """Return the monotonic instant at which the next run of a start begins, or the wall clock is looked at."""
-        if start.now:
-            return self.clock.monotonic()
-        return start.due if start.retrying or start.wall is not None else start.due + start.jitter
 
     def _note_ends(self, worker: BackgroundWorker, start: Start) -> None:
         """Note which starts have ended and whose `finished` is still to be called."""
@@ -351,6 +355,7 @@ class Machine:
         """Let the rest of a run, a coroutine, go on on the event loop; this thread is free for others."""
 
         def ended(task: asyncio.Task[Result]) -> None:
+            coroutine.close()  # where the task was cancelled before it began, nobody has awaited it
             result = Result(None, None, STOPPED) if task.cancelled() else task.result()
             self._close_run(worker, run, result, on_crew=False)
 
@@ -383,18 +388,20 @@ class Machine:
         if worker._token != token or start is None:
             return None
         worker._token = 0
-        if start.wall is not None and not start.now and not start.retrying:
-            left = start.look_at_wall(self.clock.monotonic(), self.clock.time())
+        if start.wall is not None and not start.now and start.retry_at is None:
+            now = self.clock.monotonic()
+            left = start.look_at_wall(now, self.clock.time())
             if left > 0:
                 self._settle(worker)
                 return None
-        if worker.until is not None and self.clock.time() > worker.until:
+            due = now + left
+        if self._is_over(worker, start, self.clock.time()):
             self._stop(worker)
             self._settle(worker)
             return None
-        on_demand, start.now = start.now, False
+        start.begin()
         worker._state = next_state(worker._state, "begin", worker._name)
-        run = RunningRun(self.clock, start, due, on_demand=on_demand)
+        run = RunningRun(self.clock, start, due)
         worker._busy = run
         if start.attempt == 1:
             worker.run_count += 1
@@ -413,6 +420,8 @@ class Machine:
         if run.watchdog is not None:
             self._deadlines.cancel(run.watchdog)
         worker._records.append(run.record(now, result.outcome, result.value, error))
+        if run.output is not None:
+            worker._drop_old_displays()
         start.last = (result.value, error)
         worker._busy = None
         if start is worker._start:
@@ -420,7 +429,7 @@ class Machine:
                 worker.failure_count += 1
                 worker.last_error = error
             if start.state in ACTIVE:
-                self._advance(worker, start, run, result, now)
+                self._advance(worker, start, result, now)
         if worker._state is WorkerState.STOPPING:
             worker._state = next_state(worker._state, "last", worker._name)
         self._note(
@@ -430,26 +439,26 @@ class Machine:
             worker._wake_waiters()
         if on_crew and start is worker._start and start.state is WorkerState.WAITING and not worker._endings:
             # The common case: this thread looks at the queue itself before it parks.
-            due = self._next_due(start)
+            due = start.next_due(now)
             self._deadlines.push(due, worker)
             self._executor.rearmed(due)
             return
         self._settle(worker)
 
-    def _advance(self, worker: BackgroundWorker, start: Start, run: RunningRun, result: Result, now: float) -> None:
+    def _advance(self, worker: BackgroundWorker, start: Start, result: Result, now: float) -> None:
         """Choose what comes after a run of the present start."""
         failed = result.error is not None
         if failed and self._try_again(worker, start, now):
             return
         start.counted += 1
         start.failures = start.failures + 1 if failed else 0
-        limit = worker._max_count
         wall = self.clock.time()
-        worker.missed_count += start.advance(
-            now, wall, interval=worker._interval, jitter=worker._jitter, on_demand=run.on_demand
-        )
-        over = worker.until is not None and self._next_wall(start, now, wall) > worker.until
-        if over or result.outcome == ENDED or (limit is not None and start.counted >= limit):
+        over = result.outcome == ENDED or self._is_over(worker, start, wall)
+        if not over:
+            worker.missed_count += start.advance(now, wall, interval=worker._interval, jitter=worker._jitter)
+            following = start.wall if start.wall is not None else wall + (start.due - now)
+            over = start.due == math.inf or self._is_over(worker, start, following)
+        if over:
             worker._ended_itself = True
             worker._state = next_state(worker._state, "last", worker._name)
             return
@@ -462,12 +471,15 @@ class Machine:
         retry = worker._retry or (_FOREVER if worker._ignore_exception else None)
         if retry is None or not retry.allows(start.attempt):
             return False
-        start.due = now + retry.delay(start.attempt)
+        start.retry_at = now + retry.delay(start.attempt)
         start.attempt += 1
-        start.retrying = True
         worker.retry_count += 1
         worker._state = next_state(worker._state, "again", worker._name)
         return True
+
+    def _remove(self, worker: BackgroundWorker) -> None:
+        self._stop(worker)
+        self._leave(worker)
 
     def _break(self, worker: BackgroundWorker, start: Start, result: Result) -> None:
         """Pause a worker that failed too often in a row."""
@@ -477,9 +489,11 @@ class Machine:
         worker.pause_reason = f"paused after {start.failures} failures in a row: {line}"
         self._note(worker, EventKind.PAUSED, worker.pause_reason)
 
-    def _next_wall(self, start: Start, now: float, wall: float) -> float:
-        """Return the instant of the next slot in UTC epoch seconds."""
-        return start.wall if start.wall is not None else wall + (start.due - now)
+    @staticmethod
+    def _is_over(worker: BackgroundWorker, start: Start, wall: float) -> bool:
+        """Return whether no run may begin any more at `wall` (UTC epoch seconds)."""
+        limit, until = worker._max_count, worker._until
+        return (limit is not None and start.counted >= limit) or (until is not None and wall > until)
 
     def _finish(self, worker: BackgroundWorker, start: Start) -> None:
         """Call `finished` of an ended start on this thread."""
@@ -516,7 +530,7 @@ class Machine:
         Returns
         -------
         float or None
-            The next due instant in monotonic seconds; None if nothing is to come.
+            The next due instant in monotonic seconds; None if nothing is to come, or the pool is suspended.
 
         Notes
         -----
@@ -530,7 +544,7 @@ class Machine:
                 moment = self.clock.monotonic() if limit is None else limit
                 entry = None if self._executor.suspended else self._deadlines.pop_due(moment)
                 if entry is None and not self._ready:
-                    return self._deadlines.next_due()
+                    return None if self._executor.suspended else self._deadlines.next_due()
             if entry is not None:
                 self._run_entry(entry, on_crew=False)
             while self._ready:
@@ -560,7 +574,10 @@ class Machine:
             next_state(worker._state, "reschedule", worker._name)
             return
         self._unpause(worker, immediately=False)
-        start.due, start.wall, start.jitter = due, None, 0.0
+        if isinstance(worker._busy, RunningRun) and worker._busy.start is start:
+            start.moved = due  # the end of the run in flight would choose another slot
+        else:
+            start.due, start.wall, start.jitter, start.retry_at = due, None, 0.0, None
         self._deadlines.cancel(worker)
         self._hub.changed(worker.id)
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from collections import deque
 from collections.abc import Mapping
 from threading import RLock
 from typing import Any, Protocol
+
+from .arguments import encodable
 
 __all__ = ["MAX_CHARACTERS", "MAX_DISPLAYS", "MAX_LINES", "RunCapture", "RunOutput"]
 
@@ -15,8 +18,10 @@ MAX_CHARACTERS = 64_000
 MAX_LINES = 1_000
 #: Most rich displays that the output of one run keeps.
 MAX_DISPLAYS = 20
-#: Most characters of one rich display; a larger bundle keeps only its plain text.
+#: Most characters of the rich displays of one run; a single larger bundle keeps only its plain text.
 MAX_DISPLAY_CHARACTERS = 2_000_000
+#: Small writes are joined to pieces of this many characters.
+_CHUNK = 4_000
 
 
 class RunCapture(Protocol):
@@ -32,6 +37,16 @@ class RunCapture(Protocol):
     def label(self, filename: str, /) -> str | None:
         """Return what people call the source behind `filename`, as in "Cell In[3]"; None for an ordinary file."""
         ...
+
+
+def _size(value: object) -> int:
+    """Return the characters that a value of a display needs, about."""
+    if isinstance(value, str | bytes):
+        return len(value)
+    try:
+        return len(json.dumps(value, default=str))
+    except (TypeError, ValueError, RecursionError):
+        return MAX_DISPLAY_CHARACTERS + 1
 
 
 class RunOutput:
@@ -50,7 +65,7 @@ class RunOutput:
         # Re-entrant: a __del__ that prints may run while this thread is inside write().
         self._lock = RLock()
         self._chunks: deque[tuple[str, str]] = deque()
-        self._displays: deque[dict[str, Any]] = deque(maxlen=MAX_DISPLAYS)
+        self._displays: deque[tuple[int, dict[str, Any]]] = deque()
         self._characters = 0
         self._lines = 0
         self._cut = False
@@ -63,18 +78,30 @@ class RunOutput:
         """Append `text` to `stream` ("stdout" or "stderr"); the oldest part gives way."""
         if not text:
             return
+        text = encodable(text)
         with self._lock:
             self._append(stream, text)
 
     def display(self, data: Mapping[str, Any]) -> None:
         """Append a rich display, a mapping from MIME type to data."""
-        bundle = {str(kind): value for kind, value in data.items()}
+        bundle = {str(kind): encodable(value) if isinstance(value, str) else value for kind, value in data.items()}
         plain = str(bundle.get("text/plain", "<display>"))
-        if sum(len(value) for value in bundle.values() if isinstance(value, str | bytes)) > MAX_DISPLAY_CHARACTERS:
+        size = sum(_size(value) for value in bundle.values())
+        if size > MAX_DISPLAY_CHARACTERS:
             bundle = {"text/plain": plain[:MAX_CHARACTERS]}
+            size = len(plain)
         with self._lock:
-            self._displays.append(bundle)
+            self._displays.append((size, bundle))
+            while (
+                len(self._displays) > MAX_DISPLAYS or sum(size for size, _ in self._displays) > MAX_DISPLAY_CHARACTERS
+            ):
+                self._displays.popleft()
             self._append("display", plain if plain.endswith("\n") else plain + "\n")
+
+    def drop_displays(self) -> None:
+        """Forget the rich displays; their plain text stays. For records that have become old."""
+        with self._lock:
+            self._displays.clear()
 
     def _append(self, stream: str, text: str) -> None:
         if len(text) > MAX_CHARACTERS:
@@ -88,17 +115,32 @@ class RunOutput:
             self._cut = True
             text = "\n".join(kept)
             lines = MAX_LINES
-        self._chunks.append((stream, text))
+        last = self._chunks[-1] if self._chunks else ("", "")
+        if last[0] == stream and len(last[1]) + len(text) <= _CHUNK:
+            self._chunks[-1] = (stream, last[1] + text)
+        else:
+            self._chunks.append((stream, text))
         self._characters += len(text)
         self._lines += lines
         while self._characters > MAX_CHARACTERS or self._lines > MAX_LINES:
-            _, old = self._chunks.popleft()
-            ends = old.count("\n")
-            self._characters -= len(old)
-            self._lines -= ends
-            self.dropped_lines += ends
-            self._cut = True
+            self._drop_oldest()
         self.version += 1
+
+    def _drop_oldest(self) -> None:
+        """Drop the first piece, or as much of it as is too much."""
+        stream, old = self._chunks.popleft()
+        cut = self._characters - MAX_CHARACTERS
+        for _ in range(self._lines - MAX_LINES):
+            end = old.find("\n", max(0, cut))
+            cut = len(old) if end < 0 else end + 1
+        cut = min(len(old), cut)
+        ends = old.count("\n", 0, cut)
+        self._characters -= cut
+        self._lines -= ends
+        self.dropped_lines += ends
+        self._cut = True
+        if cut < len(old):
+            self._chunks.appendleft((stream, old[cut:]))
 
     def _joined(self, stream: str | None) -> str:
         with self._lock:
@@ -127,7 +169,7 @@ class RunOutput:
     def displays(self) -> list[dict[str, Any]]:
         """The rich displays that were kept, oldest first."""
         with self._lock:
-            return list(self._displays)
+            return [bundle for _, bundle in self._displays]
 
     @property
     def empty(self) -> bool:

@@ -318,8 +318,12 @@ class WorkerPool(Machine):
     def _register(self, **settings: Any) -> BackgroundWorker:
         self._refuse_if_closed()
         worker = BackgroundWorker(self, next(self._ids), **settings)
-        self._workers[worker.id] = worker
-        self._note(worker, EventKind.REGISTERED)
+        with self._lock:  # so that subscribers hear of it in its order
+            self._workers[worker.id] = worker
+            self._note(worker, EventKind.REGISTERED)
+            if self._ready:
+                self._executor.look()
+        self._flush()
         return worker
 
     def run_job(self, task: Callable[..., Any], name: str | None = None) -> Job:
@@ -414,7 +418,8 @@ class WorkerPool(Machine):
 
     def start_workers(self, name: str | None = None) -> list[BackgroundWorker]:
         """Start the workers that match and are not started, with the arguments of their last start; return them."""
-        return [w.start(**w.args) for w in self.find_workers(name) if w._state not in ACTIVE]
+        resting = tuple(set(WorkerState) - ACTIVE)
+        return self._each(name, resting, lambda worker: worker.start(**worker.args))
 
     def stop_workers(self, name: str | None = None) -> list[BackgroundWorker]:
         """Stop the workers that match the glob (None: all) and are started; return them."""
@@ -445,8 +450,7 @@ class WorkerPool(Machine):
 
     def remove(self, worker: BackgroundWorker) -> None:
         """Stop a worker and take it out of the pool."""
-        worker.stop()
-        self._leave(worker)
+        self._change(worker, lambda: self._remove(worker))
 
     def _each(
         self, name: str | None, states: tuple[WorkerState, ...], action: Callable[[BackgroundWorker], object]
@@ -457,7 +461,8 @@ class WorkerPool(Machine):
                 continue
             try:
                 action(worker)
-            except PoolError:  # it ended between the look and the call
+            except PoolError as error:  # it ended between the look and the call, or needs arguments
+                self._hub.log(f"worker {worker.name!r} was passed over: {error}")
                 continue
             changed.append(worker)
         return changed
@@ -557,9 +562,8 @@ class WorkerPool(Machine):
         Threads: may be called from any thread, also from a callback; blocks at most `timeout` seconds.
         """
         seconds = check_delay(timeout, "timeout")
-        if self.closed:
-            return
-        self.closed = True
+        with self._lock:
+            self.closed = True  # what was started before is stopped below, what comes later is refused
         for worker in self.find_workers():
             worker.stop()
         for job in self.jobs():

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import math
 from _thread import TIMEOUT_MAX, allocate_lock
 from collections.abc import Callable, Generator
+from time import monotonic
 from typing import Any, Protocol
 
-__all__ = ["Waiter", "await_until", "wait_until"]
+__all__ = ["Waiter", "await_until", "wait_until", "wake"]
 
 
 class Waiter(Protocol):
@@ -38,17 +41,24 @@ class _LoopWaiter:
 def wait_until(ready: Callable[[], bool], waiters: list[Waiter], timeout: float | None) -> bool:
     """Block until `ready()` holds or `timeout` seconds (None: no limit) are over; return whether it holds.
 
-    The side that makes it hold does so first and then releases the waiters; this side lists its waiter
+    The side that makes it hold does so first and then wakes the waiters; this side lists its waiter
     first and then looks. One of the two always sees the other.
     """
-    if ready():
-        return True
+    if ready() or timeout == 0:
+        return ready()
+    end = math.inf if timeout is None else monotonic() + timeout
     waiter = allocate_lock()
     waiter.acquire()
     waiters.append(waiter)
-    if not ready():
-        waiter.acquire(timeout=-1.0 if timeout is None else min(timeout, TIMEOUT_MAX))
-    return ready()
+    try:
+        while not ready():
+            left = end - monotonic()
+            if left <= 0:
+                return False
+            waiter.acquire(timeout=min(left, TIMEOUT_MAX))
+        return True
+    finally:
+        waiters.remove(waiter)
 
 
 def await_until(ready: Callable[[], bool], waiters: list[Waiter]) -> Generator[Any, None, None]:
@@ -56,5 +66,15 @@ def await_until(ready: Callable[[], bool], waiters: list[Waiter]) -> Generator[A
     while not ready():
         waiter = _LoopWaiter(asyncio.get_running_loop())
         waiters.append(waiter)
-        if not ready():
-            yield from waiter.future
+        try:
+            if not ready():
+                yield from waiter.future
+        finally:
+            waiters.remove(waiter)
+
+
+def wake(waiters: list[Waiter]) -> None:
+    """Have everybody look again."""
+    for waiter in waiters.copy():
+        with contextlib.suppress(RuntimeError):  # a lock that was released already: its owner is on its way
+            waiter.release()

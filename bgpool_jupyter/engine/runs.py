@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import os
 import re
@@ -10,7 +11,7 @@ from _thread import TIMEOUT_MAX, allocate_lock
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from .arguments import safe_repr
+from .arguments import encodable, safe_repr
 from .output import RunCapture, RunOutput
 
 if TYPE_CHECKING:
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from .clock import Clock
 
 __all__ = [
+    "DISPLAYS_KEPT",
     "DONE",
     "ENDED",
     "FAILED",
@@ -34,6 +36,8 @@ __all__ = [
 
 #: Most records that a worker keeps; older ones are dropped first.
 HISTORY_LENGTH = 100
+#: Count of the latest records that keep rich displays; of older ones the plain text stays.
+DISPLAYS_KEPT = 20
 #: Most characters of a kept traceback; the innermost part is kept.
 _MAX_TRACEBACK = 20_000
 _MAX_MESSAGE = 2_000
@@ -44,6 +48,7 @@ ENDED = "ended"
 OVERDUE = "overdue"
 STOPPED = "stopped"
 
+_ASYNCIO = os.path.dirname(os.path.abspath(asyncio.__file__)) + os.sep  # noqa: PTH100, PTH120 - as below
 _PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep  # noqa: PTH100, PTH120 - text compared with co_filename
 
 
@@ -73,19 +78,20 @@ class ErrorInfo(NamedTuple):
             message = safe_repr(error)
         try:
             text = "".join(traceback.format_exception(type(error), error, _outside(error.__traceback__)))
-            if capture is not None:
-                text = _with_labels(text, capture.label)
         except BaseException:
             text = f"{name}: {message}\n"
+        if capture is not None:
+            with contextlib.suppress(Exception):  # then the file names stay
+                text = _with_labels(text, capture.label)
         if len(text) > _MAX_TRACEBACK:
             text = "…" + text[-_MAX_TRACEBACK:]
-        return cls(name, message[:_MAX_MESSAGE], text)
+        return cls(name, encodable(message[:_MAX_MESSAGE]), encodable(text))
 
 
 def _outside(frames: TracebackType | None) -> TracebackType | None:
-    """Return the traceback without its leading frames of this package, or whole if there are no others."""
+    """Return the traceback without its leading frames of this package and of asyncio, or whole if it has no others."""
     inner = frames
-    while inner is not None and inner.tb_frame.f_code.co_filename.startswith(_PACKAGE):
+    while inner is not None and inner.tb_frame.f_code.co_filename.startswith((_PACKAGE, _ASYNCIO)):
         inner = inner.tb_next
     return inner if inner is not None else frames
 
@@ -165,7 +171,6 @@ class RunningRun:
         "_waiter",
         "attempt",
         "number",
-        "on_demand",
         "output",
         "overdue",
         "progress",
@@ -175,15 +180,13 @@ class RunningRun:
         "watchdog",
     )
 
-    def __init__(self, clock: Clock, start: Any, due: float, *, on_demand: bool) -> None:
+    def __init__(self, clock: Clock, start: Any, due: float) -> None:
         self._clock = clock
         self._due = due
         #: The start that the run belongs to.
         self.start = start
         self.number: int = start.counted + 1
         self.attempt: int = start.attempt
-        #: Asked for by work_now(), so that the grid stays where it is.
-        self.on_demand = on_demand
         self.output: RunOutput | None = None
         #: It was asked to end: by stop(), by its timeout, or with its pool.
         self.stop_asked = False

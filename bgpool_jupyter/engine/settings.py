@@ -5,10 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Generic, TypeVar, overload
 
-from .arguments import check_callable, check_flag, check_interval, check_name
+from .arguments import check_callable, check_flag, check_instant, check_interval, check_name
 from .errors import ArgumentTypeError
 
-__all__ = ["Alias", "Setting", "check_finished", "check_own_name", "check_timeout_setting", "flag"]
+__all__ = [
+    "Alias",
+    "Setting",
+    "check_finished",
+    "check_instant_setting",
+    "check_own_name",
+    "check_timeout_setting",
+    "flag",
+]
 
 T = TypeVar("T")
 
@@ -61,7 +69,9 @@ class Setting(Generic[T]):
 
     def __set__(self, instance: Any, value: object) -> None:
         """Check and write the setting."""
-        setattr(instance, self._slot, self._check(value, self._name))
+        checked = self._check(value, self._name)
+        instance._veto(self._name, checked)
+        setattr(instance, self._slot, checked)
         instance._host.changed(instance)
 
 
@@ -77,6 +87,11 @@ def check_own_name(value: object, argument: str) -> str:
         message = f"{argument} must be a str, not None; give a text"
         raise ArgumentTypeError(message)
     return name
+
+
+def check_instant_setting(value: object, argument: str) -> float | None:
+    """Return an instant in UTC epoch seconds, or None."""
+    return None if value is None else check_instant(value, argument)
 
 
 def check_timeout_setting(value: object, argument: str) -> float | None:

@@ -33,7 +33,10 @@ class Signature(NamedTuple):
     def of(cls, function: Callable[..., Any]) -> Signature:
         """Look at `function`."""
         try:
-            signature = inspect.signature(function)
+            signature = inspect.signature(function, follow_wrapped=False)
+            if any(p.kind is p.VAR_KEYWORD for p in signature.parameters.values()):
+                # What a decorator hands on is for the function behind it.
+                signature = inspect.signature(function)
         except (TypeError, ValueError):
             return cls(function, frozenset(), None, plain=True)
         by_name = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
@@ -72,6 +75,7 @@ class Start:
 
     __slots__ = (
         "attempt",
+        "beside",
         "call",
         "counted",
         "due",
@@ -82,9 +86,10 @@ class Start:
         "index",
         "jitter",
         "last",
+        "moved",
         "now",
         "previous",
-        "retrying",
+        "retry_at",
         "schedule",
         "state",
         "wall",
@@ -107,7 +112,7 @@ class Start:
         self.previous: Start | None = None
         #: Number of the next slot.
         self.index = 0
-        #: Instant of the next slot (monotonic seconds), or of the retry, or of the next look at the wall clock.
+        #: Instant of the next slot (monotonic seconds), or of the next look at the wall clock.
         self.due = schedule.first
         #: Instant of the next slot where that is one of the wall clock (UTC epoch seconds), else None.
         self.wall = wall
@@ -121,8 +126,12 @@ class Start:
         self.failures = 0
         #: Number of the attempt that comes next or is in flight.
         self.attempt = 1
-        #: `due` is that of a retry.
-        self.retrying = False
+        #: Instant of the next attempt at a run that failed (monotonic seconds); None if there is none.
+        self.retry_at: float | None = None
+        #: The run in flight, with its attempts, is beside the grid: work_now() asked for it.
+        self.beside = False
+        #: Instant to which reschedule() moved the next run while one was in flight; None if it did not.
+        self.moved: float | None = None
         #: work_now() or unpause(immediately=True) asked for a run at once.
         self.now = False
         #: The end was noted and `finished` was queued.
@@ -136,53 +145,74 @@ class Start:
         self.due = now + min(max(0.0, left), SLICE)
         return left
 
-    def next_slot(self, interval: float) -> float | None:
-        """Return the monotonic instant of the slot after the one that is being run; None if it is not known yet."""
-        schedule = self.schedule
-        return schedule.first + (self.index + 1) * interval if isinstance(schedule, FixedRate) else None
+    def next_due(self, now: float) -> float:
+        """Return the monotonic instant at which the next run begins, or at which the wall clock is looked at."""
+        if self.now:
+            return now
+        if self.retry_at is not None:
+            return self.retry_at
+        return self.due if self.wall is not None else self.due + self.jitter
 
-    def advance(self, end: float, wall_end: float, *, interval: float, jitter: float, on_demand: bool) -> int:
+    def begin(self) -> None:
+        """Note that a run begins. An attempt at a failed run belongs where that run belonged."""
+        if self.retry_at is None:
+            self.beside = self.now
+        self.now = False
+        self.retry_at = None
+
+    def next_slot(self) -> float | None:
+        """Return the monotonic instant of the slot after the run in flight; None if it is not known yet."""
+        schedule = self.schedule
+        if not isinstance(schedule, FixedRate):
+            return None
+        return schedule.slot(self.index if self.beside else self.index + 1)
+
+    def advance(self, end: float, wall_end: float, *, interval: float, jitter: float) -> int:
         """Move on to the slot after a run that ended at `end`; return how many slots were dismissed.
 
         `interval` and `jitter` are the worker's present ones: where the interval was changed, the grid
-        is laid anew from the slot that was just run. A run on demand leaves the grid as it is.
+        is laid anew from the slot that was just run. A run beside the grid leaves it as it is.
         """
-        self.attempt, self.retrying = 1, False
+        self.attempt = 1
         self.jitter = random.uniform(0.0, jitter) if jitter else 0.0
+        missed = self._advance(end, wall_end, interval)
+        if self.moved is not None:
+            self.due, self.wall, self.jitter, self.moved = self.moved, None, 0.0, None
+        return missed
+
+    def _advance(self, end: float, wall_end: float, interval: float) -> int:
         schedule = self.schedule
         if isinstance(schedule, Once):
             self.due = math.inf
             return 0
         if isinstance(schedule, CronTimes):
-            return self._advance_wall(schedule, end, wall_end, on_demand=on_demand)
+            return self._advance_wall(schedule, end, wall_end)
+        if self.beside and isinstance(schedule, FixedRate):
+            index = self.index if schedule.catch_up else max(self.index, schedule.index_from(end))
+            missed, self.index, self.due = index - self.index, index, schedule.slot(index)
+            return missed
         if schedule.interval != interval:
-            first = self.due + interval if isinstance(schedule, FixedRate) else schedule.first
+            first = schedule.slot(self.index) + interval if isinstance(schedule, FixedRate) else schedule.first
             self.schedule = schedule = schedule._replace(first=first, interval=interval)
             self.index = -1
-        if on_demand and isinstance(schedule, FixedRate) and self.index >= 0:
-            self.due = schedule.slot(self.index)
-            if self.due >= end or schedule.catch_up:
-                return 0
-            index = schedule.index_from(end)
-            missed, self.index = index - self.index, index
-            self.due = schedule.slot(index)
-            return missed
         self.index, self.due, missed = schedule.after_run(self.index, end)
         return missed
 
-    def _advance_wall(self, schedule: CronTimes, end: float, wall_end: float, *, on_demand: bool) -> int:
-        missed = 0
+    def _advance_wall(self, schedule: CronTimes, end: float, wall_end: float) -> int:
         slot = wall_end if self.wall is None else self.wall
-        if not on_demand or slot < wall_end:
+        missed = 0
+        if not self.beside:
             self.wall, missed = schedule.after(slot, wall_end)
-            missed += on_demand
+        elif slot < wall_end and not schedule.catch_up:
+            self.wall, missed = schedule.after(slot, wall_end)
+            missed += 1
         self.look_at_wall(end, wall_end)
         return missed
 
     def resume(self, now: float, wall_now: float) -> None:
         """Choose the next slot after a pause: slots that passed meanwhile are neither run nor counted."""
         schedule = self.schedule
-        if self.retrying or isinstance(schedule, Once):
+        if isinstance(schedule, Once):
             return
         if isinstance(schedule, CronTimes):
             if self.wall is None or self.wall < wall_now:
@@ -191,7 +221,8 @@ class Start:
         elif self.due >= now:
             return
         elif isinstance(schedule, FixedRate):
-            self.index = schedule.index_from(now)
-            self.due = schedule.slot(self.index)
+            if self.retry_at is None:
+                self.index = schedule.index_from(now)
+                self.due = schedule.slot(self.index)
         else:
             self.due = now + schedule.interval

@@ -18,13 +18,13 @@ from .arguments import (
     safe_repr,
 )
 from .cron import Cron
-from .errors import ArgumentTypeError, InvalidTransition, JobTimeout, RunFailed
+from .errors import ArgumentTypeError, ArgumentValueError, InvalidTransition, JobTimeout, RunFailed
 from .output import RunOutput
-from .results import Waiter, await_until, wait_until
+from .results import Waiter, await_until, wait_until, wake
 from .retry import Retry, check_retry
-from .runs import FAILED, HISTORY_LENGTH, ErrorInfo, Progress, RunningRun, RunRecord
+from .runs import DISPLAYS_KEPT, FAILED, HISTORY_LENGTH, ErrorInfo, Progress, RunningRun, RunRecord
 from .schedule import SLICE, CronTimes, FixedDelay, FixedRate, Once, Schedule, duration_text
-from .settings import Alias, Setting, check_finished, check_own_name, check_timeout_setting, flag
+from .settings import Alias, Setting, check_finished, check_instant_setting, check_own_name, check_timeout_setting, flag
 from .starts import Signature, Start
 from .states import ACTIVE, WorkerState
 
@@ -40,8 +40,8 @@ class Host(Protocol):
     def stop_worker(self, worker: BackgroundWorker, /) -> None:
         """Stop the worker."""
 
-    def restart_worker(self, worker: BackgroundWorker, /) -> None:
-        """Start the worker with the arguments of its last start."""
+    def restart_worker(self, worker: BackgroundWorker, interval: float | None, /) -> None:
+        """Start the worker with the arguments of its last start, and with a new interval if one is given."""
 
     def pause_worker(self, worker: BackgroundWorker, /) -> None:
         """Pause the worker."""
@@ -54,6 +54,10 @@ class Host(Protocol):
 
     def now(self) -> float:
         """Return the wall clock in UTC epoch seconds."""
+        ...
+
+    def monotonic(self) -> float:
+        """Return the monotonic clock in seconds."""
         ...
 
     def epoch(self, monotonic: float, /) -> float:
@@ -134,6 +138,13 @@ class BackgroundWorker:
         flag(default=False), "Whether a run that raised is tried again, after a delay that grows."
     )
 
+    at: Setting[float | None] = Setting(
+        check_instant_setting,
+        "An actor's instant in UTC epoch seconds, None if it has none. Counts from the next start().",
+    )
+    until: Setting[float | None] = Setting(
+        check_instant_setting, "Instant after which no run begins, in UTC epoch seconds; None for no end."
+    )
     jitter: Setting[float] = Setting(
         check_delay,
         "Most seconds by which chance moves each run behind its slot, 0 or greater. Counts from the next slot.",
@@ -158,6 +169,7 @@ class BackgroundWorker:
     nextRunTime: Alias[float | None] = Alias("next_run_time")
 
     # Where the settings above are kept; the pool reads them here, without the descriptor's cost.
+    _at: float | None
     _callback: Callable[..., Any]
     _dispose: bool
     _finished: Callable[..., Any] | None
@@ -166,6 +178,7 @@ class BackgroundWorker:
     _max_failures: int | None
     _retry: Retry | None
     _timeout: float | None
+    _until: float | None
     _interval: float
     _max_count: int | None
     _name: str
@@ -175,6 +188,7 @@ class BackgroundWorker:
 
     __slots__ = (
         "__weakref__",
+        "_at",
         "_busy",
         "_callback",
         "_delay",
@@ -198,9 +212,9 @@ class BackgroundWorker:
         "_start_with_delay",
         "_timeout",
         "_token",
+        "_until",
         "_waiters",
         "args",
-        "at",
         "cell",
         "cron",
         "data",
@@ -215,7 +229,6 @@ class BackgroundWorker:
         "retry_count",
         "run_count",
         "source",
-        "until",
     )
 
     def __init__(
@@ -242,12 +255,10 @@ class BackgroundWorker:
         self._callback = callback
         self._interval = interval
         self._delay = delay
-        #: An actor's instant of the wall clock in UTC epoch seconds, None if it was not given.
-        self.at = at
+        self._at = at
         #: The cron expression of a worker that follows one, None otherwise.
         self.cron = cron
-        #: Instant after which no run begins, in UTC epoch seconds; None for no end.
-        self.until = until
+        self._until = until
         #: Any object; a callback that names ``_data`` receives it.
         self.data = data
         for setting, value in settings.items():
@@ -275,6 +286,14 @@ class BackgroundWorker:
         self._waiters: list[Waiter] = []
         self._records: deque[tuple[Any, ...]] = deque(maxlen=HISTORY_LENGTH)
 
+    def _veto(self, name: str, value: object) -> None:
+        """Refuse a value that is right in itself but not for this worker."""
+        if name == "max_count" and self.is_actor and value != 1:
+            message = (
+                f"max_count of the actor {self._name!r} is 1 and cannot be {value}; make a worker with new_worker()"
+            )
+            raise ArgumentValueError(message)
+
     def _reset_counts(self) -> None:
         #: Runs of the last start that have begun, the one in flight included; a retry is not counted again.
         self.run_count = 0
@@ -295,7 +314,7 @@ class BackgroundWorker:
 
     # -- what people ask of it
 
-    def start(self, **kwargs: Any) -> BackgroundWorker:
+    def start(self, /, **kwargs: Any) -> BackgroundWorker:
         """Start the worker; the keyword arguments go to every run.
 
         A worker that is started already ends that start first, as by stop(). One that left the pool
@@ -336,9 +355,7 @@ class BackgroundWorker:
         PoolClosed
             If the pool was closed.
         """
-        if interval is not None:
-            self._interval = check_interval(interval)
-        self._host.restart_worker(self)
+        self._host.restart_worker(self, None if interval is None else check_interval(interval))
         return self
 
     def pause(self) -> BackgroundWorker:
@@ -536,12 +553,12 @@ class BackgroundWorker:
                 each.timestamp() for each in self.cron.preview(limit, datetime.fromtimestamp(now, self.cron.zone))
             ]
         elif self.is_actor:
-            instants = [now + self._delay if self.at is None else max(now, self.at)]
+            instants = [now + self._delay if self._at is None else max(now, self._at)]
         else:
             first = now + self._interval if self._start_with_delay else now
             instants = [first + k * self._interval for k in range(limit)]
         zone = self.cron.zone if self.cron is not None else None
-        kept = [each for each in instants if self.until is None or each <= self.until]
+        kept = [each for each in instants if self._until is None or each <= self._until]
         return [
             datetime.fromtimestamp(each, zone) if zone else datetime.fromtimestamp(each).astimezone() for each in kept
         ]
@@ -587,16 +604,17 @@ class BackgroundWorker:
             return None
         if self._state is WorkerState.RUNNING:
             return self._run_after_this(start)
-        if start.wall is not None and not start.now and not start.retrying:
+        if start.wall is not None and not start.now and start.retry_at is None:
             return start.wall + start.jitter
-        return self._host.epoch(start.due if start.retrying or start.now else start.due + start.jitter)
+        return self._host.epoch(start.next_due(self._host.monotonic()))
 
     def _run_after_this(self, start: Start) -> float | None:
         if self._max_count is not None and start.counted + 1 >= self._max_count:
             return None
         if isinstance(start.schedule, CronTimes):
-            return None if start.wall is None else start.schedule.cron.next_after(start.wall)
-        slot = start.next_slot(self._interval)
+            slot = start.wall
+            return slot if slot is None or start.beside else start.schedule.cron.next_after(slot)
+        slot = start.next_slot()
         return None if slot is None else self._host.epoch(slot)
 
     @property
@@ -639,8 +657,8 @@ class BackgroundWorker:
         if not self.is_actor:
             interval = duration_text(self._interval)
             return f"every {interval}" if self._run_on_time else f"{interval} after each"
-        if self.at is not None:
-            return f"once at {datetime.fromtimestamp(self.at).astimezone():%Y-%m-%d %H:%M:%S}"
+        if self._at is not None:
+            return f"once at {datetime.fromtimestamp(self._at).astimezone():%Y-%m-%d %H:%M:%S}"
         return f"once after {duration_text(self._delay)}" if self._delay else "once"
 
     def snapshot(self) -> WorkerSnapshot:
@@ -707,18 +725,23 @@ class BackgroundWorker:
             slot = self.cron.next_after(wall)
             return CronTimes(now + min(slot - wall, SLICE), self.cron, self._run_past_events), slot
         if self.is_actor:
-            if self.at is not None:
-                return Once(now + min(max(0.0, self.at - wall), SLICE)), self.at
+            if self._at is not None:
+                return Once(now + min(max(0.0, self._at - wall), SLICE)), self._at
             return Once(now + self._delay), None
         first = now + self._interval if self._start_with_delay else now
         if self._run_on_time:
             return FixedRate(first, self._interval, self._run_past_events), None
         return FixedDelay(first, self._interval), None
 
+    def _drop_old_displays(self) -> None:
+        """Let only the latest records keep their pictures."""
+        if len(self._records) > DISPLAYS_KEPT:
+            old: RunOutput | None = self._records[-DISPLAYS_KEPT - 1][9]
+            if old is not None:
+                old.drop_displays()
+
     def _wake_waiters(self) -> None:
-        waiters, self._waiters = self._waiters, []
-        for waiter in waiters:
-            waiter.release()
+        wake(self._waiters)
 
     def _bound(self, function: Callable[..., Any], kwargs: dict[str, Any], role: str) -> Callable[[], Any]:
         known = self._signatures.get(role)

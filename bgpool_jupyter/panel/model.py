@@ -202,7 +202,12 @@ class PoolModel(traitlets.HasTraits):
         known: Mapping[int, WorkerSnapshot] = self.workers
         if everything:
             ids |= set(known)
-        seen = self._pool.snapshot(None if everything else ids) if everything or ids else []
+        try:
+            seen = self._pool.snapshot(None if everything else ids) if everything or ids else []
+        except Exception:
+            for worker_id in ids:
+                self._feed.mark(worker_id)  # not lost: the next look finds them again
+            raise
         updated = tuple(each for each in seen if known.get(each.id) != each)
         removed = tuple(sorted((ids & known.keys()) - {each.id for each in seen}))
         threads = self._pool.count_jobs()

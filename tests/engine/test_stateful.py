@@ -246,7 +246,7 @@ class PoolMachine(RuleBasedStateMachine):
         while True:
             soon = min(self.models, key=lambda model: model.next_due(clock[0]))
             due = soon.next_due(clock[0])
-            if due > max(end, clock[0]) or (due > clock[0] >= end):
+            if due > end:
                 break
             clock[0] = max(clock[0], due)
             soon.run(clock)

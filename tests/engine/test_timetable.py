@@ -1,0 +1,246 @@
+"""Cron, jitter, until and preview, in virtual time."""
+
+from __future__ import annotations
+
+import math
+from datetime import UTC, datetime, timedelta
+from zoneinfo import ZoneInfo
+
+import pytest
+
+from bgpool_jupyter.engine import ArgumentTypeError, ArgumentValueError, Cron, WorkerState
+
+BERLIN = ZoneInfo("Europe/Berlin")
+
+
+def at(pool, year, month, day, hour, minute):
+    """Set the pool's wall clock."""
+    pool.clock.set_wall(datetime(year, month, day, hour, minute, tzinfo=BERLIN).timestamp())
+
+
+def starts(worker, zone=BERLIN):
+    return [datetime.fromtimestamp(round(record.started), zone).strftime("%d %H:%M") for record in worker.history]
+
+
+class TestCron:
+    def test_runs_at_the_instants_of_the_expression(self, pool):
+        at(pool, 2026, 11, 20, 8, 0)  # a Friday
+        worker = pool.new_worker(Cron("30 9 * * mon-fri", "Europe/Berlin"), lambda: None).start()
+        assert worker.next_run_time == datetime(2026, 11, 20, 9, 30, tzinfo=BERLIN).timestamp()
+        pool.clock.advance(5 * 86400)
+        assert starts(worker) == ["20 09:30", "23 09:30", "24 09:30"]
+        assert worker.missed_count == 0
+        assert all(record.lateness == pytest.approx(0, abs=1e-3) for record in worker.history)
+        assert worker.schedule == "cron 30 9 * * mon-fri"
+
+    def test_a_slot_in_the_gap_of_spring_runs_at_its_end(self, pool):
+        at(pool, 2026, 3, 28, 12, 0)
+        worker = pool.new_worker(Cron("30 2 * * *", BERLIN), lambda: None).start()
+        pool.clock.advance(2 * 86400)
+        assert starts(worker) == ["29 03:00", "30 02:30"]
+
+    def test_an_hour_that_comes_twice_in_autumn_runs_once_if_it_is_named_and_twice_if_not(self, pool):
+        at(pool, 2026, 10, 25, 0, 0)
+        named = pool.new_worker(Cron("30 2 * * *", BERLIN), lambda: None).start()
+        every = pool.new_worker(Cron("*/30 * * * *", BERLIN), lambda: None).start()
+        pool.clock.advance(4.1 * 3600)
+        assert starts(named) == ["25 02:30"]
+        assert starts(every) == [
+            "25 00:30",
+            "25 01:00",
+            "25 01:30",
+            "25 02:00",
+            "25 02:30",
+            "25 02:00",
+            "25 02:30",
+            "25 03:00",
+        ]
+
+    def test_slots_that_pass_are_counted_as_missed(self, pool):
+        at(pool, 2026, 11, 20, 8, 0)
+        worker = pool.new_worker(Cron("*/10 * * * *", BERLIN), lambda: pool.clock.sleep(1500), max_count=2).start()
+        pool.clock.advance(3600)
+        assert starts(worker) == ["20 08:10", "20 08:40"]
+        assert worker.missed_count >= 2
+
+    def test_passed_slots_are_made_up_on_request(self, pool):
+        at(pool, 2026, 11, 20, 8, 0)
+        slow = [True]
+        worker = pool.new_worker(
+            Cron("*/10 * * * *", BERLIN),
+            lambda: pool.clock.sleep(1500 * slow.pop()) if slow else None,
+            run_past_events=True,
+        ).start()
+        pool.clock.advance(3000)
+        assert [round(record.due) % 3600 // 60 for record in worker.history] == [10, 20, 30, 40, 50]
+        assert worker.missed_count == 0
+
+    def test_weeks_of_sleep_are_left_quickly(self, pool):
+        worker = pool.new_worker(Cron("* * * * *", "UTC"), lambda: None).start()
+        pool.clock.advance(120)
+        pool.clock.sleep(30 * 86400)
+        pool.clock.advance(120)
+        assert worker.missed_count >= 1000
+        assert worker.run_count >= 4
+
+    def test_a_clock_that_is_set_forward_is_noticed_within_a_minute(self, pool):
+        at(pool, 2026, 11, 20, 8, 0)
+        worker = pool.new_worker(Cron("0 12 * * *", BERLIN), lambda: None).start()
+        pool.clock.advance(1)
+        at(pool, 2026, 11, 20, 11, 59)
+        pool.clock.advance(60)
+        assert worker.run_count == 1
+
+    def test_work_now_leaves_the_slots_as_they_are(self, pool):
+        at(pool, 2026, 11, 20, 8, 0)
+        worker = pool.new_worker(Cron("0 * * * *", BERLIN), lambda: None).start()
+        pool.clock.advance(600)
+        worker.work_now()
+        pool.clock.advance(3600)
+        assert starts(worker) == ["20 08:10", "20 09:00"]
+
+    def test_pause_passes_over_slots(self, pool):
+        at(pool, 2026, 11, 20, 8, 0)
+        worker = pool.new_worker(Cron("*/10 * * * *", BERLIN), lambda: None).start().pause()
+        pool.clock.advance(1500)
+        worker.unpause()
+        pool.clock.advance(600)
+        assert starts(worker) == ["20 08:30"]
+        assert worker.missed_count == 0
+
+    def test_explain_equal_and_repr(self):
+        cron = Cron("*/5 * * * *", "UTC")
+        assert cron.explain() == "Every fifth minute of every hour"
+        assert cron == Cron("*/5 * * * *", ZoneInfo("UTC"))
+        assert cron != Cron("*/6 * * * *", "UTC")
+        assert repr(cron) == "Cron('*/5 * * * *', 'UTC')"
+        assert len({cron, Cron("*/5 * * * *", "UTC")}) == 1
+
+    def test_preview_follows_the_zone(self):
+        first, second = Cron("30 2 * * *", BERLIN).preview(2, datetime(2026, 3, 28, 12, tzinfo=UTC))
+        assert (first.isoformat(), second.isoformat()) == ("2026-03-29T03:00:00+02:00", "2026-03-30T02:30:00+02:00")
+
+    @pytest.mark.parametrize(
+        ("arguments", "kind", "message"),
+        [
+            (
+                ("61 * * * *",),
+                ArgumentValueError,
+                "expression '61 .*' is no cron expression: bad minute; give minute, hour",
+            ),
+            (
+                ("* * *",),
+                ArgumentValueError,
+                "expression '.*' is no cron expression: wrong number of fields; give minute",
+            ),
+            ((5,), ArgumentTypeError, "expression must be a str, not int 5; give for example"),
+            (("* * * * *", "Mars/Base"), ArgumentValueError, "timezone 'Mars/Base' is not known; give a name such as"),
+            (("* * * * *", "../etc/passwd"), ArgumentValueError, "timezone '../etc/passwd' is not known; give a name"),
+            (("* * * * *", 5), ArgumentTypeError, "timezone must be a str or a tzinfo, not int 5; give for example"),
+        ],
+    )
+    def test_what_is_not_understood_is_refused(self, arguments, kind, message):
+        with pytest.raises(kind, match="^" + message):
+            Cron(*arguments)
+
+
+class TestJitter:
+    def test_moves_each_run_behind_its_slot_and_leaves_the_grid(self, pool):
+        moments = []
+        base = pool.clock.monotonic()
+        pool.new_worker(10, lambda: moments.append(pool.clock.monotonic() - base), jitter=3).start()
+        pool.clock.advance(1000)
+        offsets = [moment - 10 * k for k, moment in enumerate(moments)]
+        assert len(moments) in (100, 101)
+        assert all(0 <= offset <= 3 for offset in offsets)
+        assert max(offsets) - min(offsets) > 1
+
+    def test_of_a_cron_expression(self, pool):
+        worker = pool.new_worker(Cron("* * * * *", "UTC"), lambda: None, jitter=20).start()
+        pool.clock.advance(3600)
+        seconds = [record.started % 60 for record in worker.history]
+        assert all(0 <= second <= 20.001 for second in seconds)
+        assert len(seconds) >= 59
+        assert max(seconds) - min(seconds) > 5
+
+    def test_the_next_run_time_has_it(self, pool):
+        worker = pool.new_worker(10, lambda: None, jitter=9, start_with_delay=True).start()
+        told = worker.next_run_time
+        pool.clock.advance(20)
+        assert worker.history[0].started == pytest.approx(told)
+
+    @pytest.mark.parametrize("jitter", [-1, 10, 11, math.nan, "1", True])
+    def test_bad_values(self, pool, jitter):
+        with pytest.raises((ArgumentTypeError, ArgumentValueError), match="^jitter must be "):
+            pool.new_worker(10, print, jitter=jitter)
+        assert pool.find_workers() == []
+
+
+class TestUntil:
+    def test_no_run_begins_after_it_and_the_worker_ends(self, pool):
+        ends = []
+        until = pool.clock.time() + 35
+        worker = pool.new_worker(10, lambda: None, until=until, dispose=False, finished=lambda: ends.append(1)).start()
+        pool.clock.advance(30)
+        assert worker.run_count == 4
+        assert worker.state is WorkerState.STOPPED
+        pool.clock.advance(100)
+        assert worker.run_count == 4
+        assert ends == [1]
+
+    def test_a_run_that_comes_too_late_does_not_begin(self, pool):
+        worker = pool.new_worker(10, lambda: None, until=pool.clock.time() + 15, dispose=False).start()
+        pool.clock.advance(0)
+        pool.clock.sleep(60)
+        pool.clock.advance(0)
+        assert worker.run_count == 1
+        assert worker.state is WorkerState.STOPPED
+
+    def test_takes_a_datetime_with_a_zone(self, pool):
+        until = datetime.fromtimestamp(pool.clock.time(), UTC) + timedelta(hours=1)
+        assert pool.new_worker(10, print, until=until).until == until.timestamp()
+
+    def test_a_cron_worker_ends_too(self, pool):
+        worker = pool.new_worker(
+            Cron("* * * * *", "UTC"), lambda: None, until=pool.clock.time() + 150, dispose=False
+        ).start()
+        pool.clock.advance(600)
+        assert worker.run_count == 2
+        assert worker.state is WorkerState.STOPPED
+
+    def test_a_past_instant_is_refused(self, pool):
+        with pytest.raises(ArgumentValueError, match=r"^until=5 has passed; give an instant that is still to come$"):
+            pool.new_worker(10, print, until=5)
+        with pytest.raises(ArgumentValueError, match="^until must have a time zone"):
+            pool.new_worker(10, print, until=datetime(2090, 1, 1))  # noqa: DTZ001 - that is the point
+        assert pool.find_workers() == []
+
+
+class TestPreview:
+    def test_of_every_kind(self, pool):
+        now = pool.clock.time()
+
+        def seconds(worker, count=3):
+            return [round(each.timestamp() - now, 6) for each in worker.preview(count)]
+
+        assert seconds(pool.new_worker(5, print)) == [0, 5, 10]
+        assert seconds(pool.new_worker(5, print, start_with_delay=True)) == [5, 10, 15]
+        assert seconds(pool.new_worker(5, print, max_count=2)) == [0, 5]
+        assert seconds(pool.new_worker(5, print, until=now + 7)) == [0, 5]
+        assert seconds(pool.new_actor(print, delay=4)) == [4]
+        assert seconds(pool.new_actor(print, at=now + 9)) == [9]
+        assert seconds(pool.new_worker(Cron("* * * * *", "UTC"), print), 2)[1] - 60 == pytest.approx(
+            seconds(pool.new_worker(Cron("* * * * *", "UTC"), print), 1)[0]
+        )
+
+    def test_is_what_then_happens(self, pool):
+        worker = pool.new_worker(Cron("*/7 3-5 * * *", "Europe/Berlin"), lambda: None)
+        promised = [each.timestamp() for each in worker.preview(20)]
+        worker.start()
+        pool.clock.advance(86400)
+        assert [record.started for record in worker.history][:20] == pytest.approx(promised, abs=1e-3)
+
+    @pytest.mark.parametrize("count", [0, -1, 1.5, True])
+    def test_a_bad_count_is_refused(self, pool, count):
+        with pytest.raises((ArgumentTypeError, ArgumentValueError), match="^count must be "):
+            pool.new_worker(1, print).preview(count)
