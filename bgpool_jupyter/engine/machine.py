@@ -602,6 +602,7 @@ class Machine:
         self._lock = cast("OwnedLock", threading.RLock())
         self._executor.bind(self._lock, self._run_entry, self._deferred.append, self._flush)
         self._executor.after_fork()
+        self._loop = LoopThread()
         self._deferred.clear()
         self._touched = None
         self._hub.close()

@@ -32,6 +32,9 @@ class Recorder:
     def exit(self, token: object, /) -> None:
         self.current = None
 
+    def label(self, filename: str, /) -> str | None:
+        return "Cell In[1]" if filename == __file__ else None
+
 
 def test_row_has_a_value_for_each_field(pool: ManualPool) -> None:
     pool.new_worker(5, lambda: None, name="poll", dispose=False).start()
@@ -110,6 +113,7 @@ def test_detail_has_output_error_and_runs(pool: ManualPool) -> None:
     assert detail["runs"][1]["images"] == ["aGVsbG8="]
     assert detail["error"]["line"] == "ValueError: boom <b>"
     assert 'raise ValueError("boom <b>")' in detail["error"]["traceback"]
+    assert "  Cell In[1], line " in detail["error"]["traceback"]
     assert detail["current"] is None
     assert detail["cut"] is False
 
