@@ -108,7 +108,9 @@ def clean_text(text: str) -> str:
     )
 
 
-def format_snapshot(snapshot: WorkerSnapshot, now: float) -> tuple[str, ...]:
+def format_snapshot(
+    snapshot: WorkerSnapshot, now: float, *, fraction: float | None = None, pause_reason: str = ""
+) -> tuple[str, ...]:
     """Return the texts of one row, a text for each of :data:`COLUMNS`.
 
     Parameters
@@ -117,9 +119,15 @@ def format_snapshot(snapshot: WorkerSnapshot, now: float) -> tuple[str, ...]:
         The worker as it was.
     now
         The instant from which the next run is counted, UTC epoch seconds.
+    fraction
+        How far the run in flight says it has come, from 0 to 1; None where it does not say.
+    pause_reason
+        Why the worker paused itself; it stands in the place of the last error.
     """
     state = f"{SHAPES.get(snapshot.status, '·')} {snapshot.status}"
-    if snapshot.since is not None:
+    if snapshot.since is not None and fraction is not None:
+        state += f" {fraction * 100:.0f} %"
+    elif snapshot.since is not None:
         state += f" {format_duration(max(0.0, now - snapshot.since))}"
     if snapshot.next_run is None:
         following = NOTHING
@@ -135,7 +143,7 @@ def format_snapshot(snapshot: WorkerSnapshot, now: float) -> tuple[str, ...]:
         str(snapshot.failure_count),
         str(snapshot.missed_count),
         format_duration(snapshot.last_duration),
-        clean_text(snapshot.last_error),
+        clean_text(pause_reason or snapshot.last_error),
     )
 
 
@@ -218,7 +226,8 @@ table.bgpool-table tr > .bgpool-right { text-align: right; font-variant-numeric:
 .bgpool-table .bgpool-waiting, .bgpool-table .bgpool-running, .bgpool-table .bgpool-done {
   color: var(--jp-success-color0, #2e9d4e); }
 .bgpool-table .bgpool-failed { color: var(--jp-error-color1, #d9534f); }
-.bgpool-table .bgpool-paused, .bgpool-table .bgpool-stopping { color: var(--jp-warn-color0, #c8861c); }
+.bgpool-table .bgpool-paused, .bgpool-table .bgpool-stopping, .bgpool-table .bgpool-overdue {
+  color: var(--jp-warn-color0, #c8861c); }
 """
 
 
@@ -242,15 +251,26 @@ def html_table(rows: Iterable[Sequence[str]], columns: Sequence[Column] = COLUMN
     )
 
 
+#: Outcomes of runs that have a colour and are no state.
+_OUTCOMES = frozenset({"done", "overdue"})
+
+
 def _html_row(line: Sequence[str], columns: Sequence[Column], kinds: Sequence[str]) -> str:
     cells = []
     for text, column, kind in zip(line, columns, kinds, strict=False):
         shown = _cut(text, 2 * column.width)
         title = f' title="{html.escape(text[:2000])}"' if shown != text else ""
         word = text.split(" ")[1] if column.state and " " in text else ""
-        state = f' class="bgpool-{word}"' if word in SHAPES or word == "done" else ""
+        state = f' class="bgpool-{word}"' if word in SHAPES or word in _OUTCOMES else ""
         cells.append(f"<td{kind}{state}{title}>{html.escape(shown)}</td>")
     return f"<tr>{''.join(cells)}</tr>"
+
+
+def _worker_row(worker: BackgroundWorker, now: float) -> tuple[str, ...]:
+    run = worker.current
+    said = run.progress if run is not None else None
+    fraction = said.fraction if said is not None else None
+    return format_snapshot(worker.snapshot(), now, fraction=fraction, pause_reason=worker.pause_reason)
 
 
 class WorkerTable(list[BackgroundWorker]):
@@ -282,7 +302,7 @@ class WorkerTable(list[BackgroundWorker]):
 
     def _rows(self) -> list[tuple[str, ...]]:
         now = self._clock()
-        return [format_snapshot(worker.snapshot(), now) for worker in self]
+        return [_worker_row(worker, now) for worker in self]
 
     def __repr__(self) -> str:
         return text_table(self._rows(), empty=self.empty)

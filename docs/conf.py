@@ -19,8 +19,9 @@ author = metadata["authors"][0]["name"]
 copyright = author  # noqa: A001 - Sphinx calls it so
 version = release = metadata["version"]
 
-# The tutorial stands where people open it; Sphinx wants it below its own folder.
-shutil.copyfile(TOP / "notebooks" / "quickstart.ipynb", DOCS / "quickstart.ipynb")
+# The notebooks stand where people open them; Sphinx wants them below its own folder.
+for notebook in (TOP / "notebooks").glob("*.ipynb"):
+    shutil.copyfile(notebook, DOCS / notebook.name)
 
 extensions = ["myst_nb", "sphinx.ext.autodoc", "numpydoc", "generated"]
 exclude_patterns = ["_build"]
@@ -42,7 +43,7 @@ nitpicky = True
 nitpick_ignore_regex = [
     (r"py:.*", r"(_thread|anywidget|collections|concurrent|datetime|fnmatch|logging|t|threading|traitlets)(\..*)?"),
     # How attributes get two spellings and checks is the engine's affair.
-    (r"py:class", r"bgpool_jupyter\.engine\.settings\..*|bgpool_jupyter\.background\._Live"),
+    (r"py:class", r"bgpool_jupyter\.engine\.(settings\..*|pool\.Callback)|bgpool_jupyter\.background\._Live"),
 ]
 
 html_theme = "furo"

@@ -81,6 +81,38 @@ def test_text():
     )
 
 
+def test_progress_stands_in_the_place_of_the_elapsed_time():
+    running = snapshot(status="running", since=NOW - 0.8)
+    assert format_snapshot(running, NOW, fraction=0.4)[2] == "◉ running 40 %"
+    assert format_snapshot(running, NOW, fraction=0.0)[2] == "◉ running 0 %"
+    assert format_snapshot(snapshot(), NOW, fraction=0.4)[2] == "● waiting", "no run is in flight"
+
+
+def test_pause_reason_stands_in_the_place_of_the_error():
+    paused = snapshot(status="paused", last_error="E: boom")
+    assert format_snapshot(paused, NOW)[-1] == "E: boom"
+    assert format_snapshot(paused, NOW, pause_reason="paused\nafter 3")[-1] == r"paused\nafter 3"
+
+
+def test_table_shows_what_a_worker_says_of_itself():
+    pool = make_pool()
+    shown = []
+    table = WorkerTable(clock=pool.clock.time)
+
+    def work(_worker):
+        _worker.progress(1, 4)
+        shown.append(repr(table))
+        raise ValueError("boom")
+
+    table.append(pool.new_worker(5, work, name="poll", max_failures=2).start())
+    pool.clock.advance(60)
+    assert "◉ running 25 %" in shown[0]
+    assert "‖ paused" in repr(table)
+    assert "paused after 2 failures in a row: ValueError" in repr(table)
+    table[0].unpause()
+    assert "paused after" not in repr(table)
+
+
 def test_column_of_errors_is_left_out_where_there_are_none():
     assert text_table(ROWS[:1]).splitlines()[0].split()[-1] == "last"
     assert "error" not in re.sub(r"<style>.*</style>", "", html_table(ROWS[:1]), flags=re.DOTALL)

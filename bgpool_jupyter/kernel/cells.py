@@ -13,6 +13,7 @@ parameters; all other names that it binds are declared global, and so land in th
 from __future__ import annotations
 
 import ast
+import asyncio
 import contextvars
 import inspect
 import symtable
@@ -20,7 +21,6 @@ import types
 from collections.abc import Callable, Coroutine
 from typing import Any
 
-from ..engine.coroutines import run_coroutine
 from .capture import CURRENT_OUTPUT
 
 __all__ = ["CellBody", "compile_body"]
@@ -38,12 +38,12 @@ class CellBody:
     """A compiled body, callable any number of times and from several threads at once.
 
     What a call returns is the value of the body's last expression, None if the body ends in a statement or
-    in ``;``. A value that is a coroutine is awaited.
+    in ``;``. A body that waits, or whose value is a coroutine, returns a coroutine for whoever called to await.
 
     Notes
     -----
-    Threads: may be called from any thread that runs no event loop. Each call has a copy of the context in
-    which the body was compiled; the output of the run in whose course it is called goes on to that run.
+    Threads: may be called from any thread. Each call has a copy of the context in which the body was compiled,
+    also for what is awaited; the output of the run in whose course it is called goes on to that run.
     """
 
     def __init__(self, namespace: Callable[[], dict[str, Any]], program: Program, filename: str, source: str) -> None:
@@ -56,16 +56,28 @@ class CellBody:
         self.source = source
 
     def __call__(self, *, _worker: Any = None, _data: Any = None, _job: Any = None) -> Any:
-        """Execute the body; the engine provides its worker and data, or its job."""
+        """Execute the body, or return the coroutine that does; the engine provides worker and data, or the job."""
         context = self._context.copy()
         context.run(CURRENT_OUTPUT.set, CURRENT_OUTPUT.get())
         try:
             value = context.run(self._program, self._namespace(), (_worker, _data, _job))
-            if inspect.iscoroutine(value):
-                value = run_coroutine(_awaited(value), context)
         except BaseException as error:
-            raise error.with_traceback(_frames_from(error.__traceback__, self.filename))  # noqa: B904 - it is the same error
-        return value
+            raise self._trimmed(error)  # noqa: B904 - it is the same error
+        return self._within(context, value) if inspect.iscoroutine(value) else value
+
+    async def _within(self, context: contextvars.Context, coroutine: Coroutine[Any, Any, Any]) -> Any:
+        """Await in the body's own context; a cancellation reaches the body."""
+        task = asyncio.get_running_loop().create_task(_outcome(coroutine), context=context)
+        value, error = await task
+        if error is None:
+            return value
+        try:
+            raise self._trimmed(error)
+        finally:
+            del task, error  # with them the error would keep its own frames alive
+
+    def _trimmed(self, error: BaseException) -> BaseException:
+        return error.with_traceback(_frames_from(error.__traceback__, self.filename))
 
     def __repr__(self) -> str:
         first = self.source.strip().split("\n", 1)[0]
@@ -187,10 +199,16 @@ def _ends_in_semicolon(text: str) -> bool:
     return bool(DisplayHook.semicolon_at_end_of_expression(text))  # type: ignore[no-untyped-call]
 
 
-async def _awaited(value: Coroutine[Any, Any, Any]) -> Any:
-    result = await value
-    # `poll()` of an `async def poll` is a coroutine again, which nobody else would await.
-    return await result if inspect.iscoroutine(result) else result
+async def _outcome(coroutine: Coroutine[Any, Any, Any]) -> tuple[Any, BaseException | None]:
+    """Return value and error: a task that raises SystemExit, as `sys.exit()` does, would end the loop of all."""
+    try:
+        value = await coroutine
+        # `poll()` of an `async def poll` is a coroutine again, which nobody else would await.
+        return (await value if inspect.iscoroutine(value) else value), None
+    except asyncio.CancelledError:
+        raise
+    except BaseException as error:
+        return None, error
 
 
 def _frames_from(frames: types.TracebackType | None, filename: str) -> types.TracebackType | None:

@@ -10,11 +10,10 @@ from typing import Any
 from IPython.core.error import UsageError
 
 from ..engine import ErrorInfo
-from ..engine.coroutines import run_coroutine
-from .cells import RUN_NAMES, CellBody, compile_body
+from .cells import RUN_NAMES, compile_body
 from .naming import Cell
 
-__all__ = ["as_task", "callback_of", "evaluate", "refuse_arguments"]
+__all__ = ["callback_of", "evaluate", "refuse_arguments"]
 
 
 def evaluate(shell: Any, expression: str, option: str) -> Any:
@@ -66,6 +65,8 @@ def callback_of(shell: Any, code: str, cell: Cell, heading: str = "") -> Callabl
         value = body()
     except Exception as error:
         raise UsageError(f"{code.strip()!r} cannot be evaluated: {ErrorInfo.of(error).line}") from None
+    if inspect.iscoroutine(value):
+        value.close()  # it is the body's, and was not begun
     if not callable(value):
         return body
     refuse_arguments(value, code.strip())
@@ -101,21 +102,3 @@ def _provided(signature: inspect.Signature) -> list[str]:
     """Return the parameters that a run provides."""
     by_name = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
     return [name for name, parameter in signature.parameters.items() if name in RUN_NAMES and parameter.kind in by_name]
-
-
-def as_task(callback: Callable[..., Any]) -> Callable[..., Any]:
-    """Return the callback in the form in which a job takes it: a body receives its job, a coroutine is awaited."""
-    if isinstance(callback, CellBody):
-
-        def task(_job: Any) -> Any:
-            return callback(_job=_job)
-
-        return task
-    if inspect.iscoroutinefunction(callback):
-        takes_job = "_job" in _provided(inspect.signature(callback))
-
-        def waiting_task(_job: Any) -> Any:
-            return run_coroutine(callback(_job=_job) if takes_job else callback())
-
-        return waiting_task
-    return callback

@@ -13,7 +13,7 @@ from ..engine import BackgroundWorker
 from ..table import clean_text
 from .grammar import ACTOR, WORKER
 from .options import MagicParser
-from .times import write_duration
+from .times import is_duration, write_duration
 
 __all__ = ["export_text"]
 
@@ -24,7 +24,7 @@ def export_text(workers: Iterable[BackgroundWorker]) -> str:
     """Return code that makes these workers again; a worker that no magic can make is a comment.
 
     Bodies of cell magics are written as calls of ``run_cell_magic``, so that all fits into one cell. Name,
-    interval and count are those that the worker has now.
+    interval, counts and durations are those that the worker has now.
 
     Notes
     -----
@@ -42,20 +42,31 @@ def _export_one(worker: BackgroundWorker) -> str:
     magic, _, line = first.lstrip("%").partition(" ")
     parser = ACTOR if worker.is_actor else WORKER
     options, code = read_definition(parser, line, is_cell=is_cell)
-    options["name"] = worker.name
+    retry = worker.retry
+    options |= {
+        "name": worker.name,
+        "timeout": worker.timeout,
+        "retry": worker.ignore_exception if retry is None else retry.attempts is None,
+        "retries": None if retry is None else retry.attempts,
+    }
     if worker.is_actor:
         words = write_options(parser, options)
     else:
-        options["max_count"] = worker.max_count
-        words = [*write_options(parser, options), write_duration(worker.interval)]
+        options |= {"max_count": worker.max_count, "jitter": worker.jitter, "max_failures": worker.max_failures}
+        words = write_options(parser, options)
+        if worker.cron is None:
+            words.append(write_duration(worker.interval))
     if not is_cell:
-        return f"%{magic} {' '.join(words)} {code}"
+        dashes = "-- " if code.startswith("-") and (worker.is_actor or worker.cron is not None) else ""
+        return f"%{magic} {' '.join(words)} {dashes}{code}"
     lines = "".join(f"    {text!r}\n" for text in body.splitlines(keepends=True))
     return f'get_ipython().run_cell_magic("{magic}", {" ".join(words)!r}, (\n{lines}))'
 
 
 def read_definition(parser: MagicParser, line: str, *, is_cell: bool) -> tuple[dict[str, Any], str]:
     """Read the options of a line; they may stand before and behind the INTERVAL, which is returned as ``interval``.
+
+    With a cron expression there is no INTERVAL, and all options stand before the code.
 
     Raises
     ------
@@ -64,14 +75,16 @@ def read_definition(parser: MagicParser, line: str, *, is_cell: bool) -> tuple[d
     """
     options, rest = parser.take_options(line)
     if parser is WORKER:
-        if not rest:
-            parser.refuse("the INTERVAL is missing, as in %bgworker 5s code")
-        interval, *code = rest.split(None, 1)
-        rest = code[0] if code else ""
-        more, rest = parser.take_options(rest, only_long=not is_cell)
-        defaults, _ = parser.take_options("")
-        options |= {key: value for key, value in more.items() if value != defaults[key]}
-        options["interval"] = interval
+        interval, *code = rest.split(None, 1) or [""]
+        if options["cron"] is None:
+            if not rest:
+                parser.refuse("the INTERVAL is missing, as in %bgworker 5s code")
+            options["interval"] = interval
+            more, rest = parser.take_options(code[0] if code else "", only_long=not is_cell)
+            defaults, _ = parser.take_options("")
+            options |= {key: value for key, value in more.items() if value != defaults[key]}
+        if options["cron"] is not None and is_duration(interval):
+            raise UsageError(f"--cron takes the place of the INTERVAL; leave {interval!r} out, or --cron")
     if is_cell and rest:
         raise UsageError(f"the code of %{parser.magic} stands below its line, {rest!r} is too much; put it there")
     return options, rest
@@ -87,7 +100,7 @@ def write_options(parser: MagicParser, options: dict[str, Any]) -> list[str]:
         flag = "--" + key.replace("_", "-")
         if value is True:
             words.append(flag)
-        elif key == "delay":
+        elif isinstance(value, float):
             words.append(f"{flag} {write_duration(value)}")
         else:
             words.append(f"{flag} {_quoted(str(value))}")

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
+from ..engine import Cron
 from .options import MagicParser, Option
 from .times import parse_duration
 
@@ -20,8 +23,15 @@ def _name(text: str) -> str:
     return text
 
 
-def _delay(text: str) -> float:
-    return parse_duration(text, "the delay", zero=True)
+def _duration(what: str, *, zero: bool = False) -> Callable[[str], float]:
+    return lambda text: parse_duration(text, what, zero=zero)
+
+
+def _cron(text: str) -> str:
+    if len(text.split()) not in {5, 6}:
+        raise ValueError(f'{text!r} has not five fields; put all of them in quotes, as in --cron "*/5 * * * *"')
+    Cron(text, "UTC")
+    return text
 
 
 _NAME = Option(
@@ -33,7 +43,16 @@ _NAME = Option(
     convert=_name,
 )
 _COMMON = (
+    Option(
+        "timeout",
+        "a run that takes longer is marked as overdue and asked to stop: its _worker.should_stop, or its await",
+        "DURATION",
+        convert=_duration("the timeout"),
+    ),
     Option("retry", "repeat a run that fails, after a delay that grows from 0.1 s to 60 s"),
+    Option(
+        "retries", "the same, but at most N attempts, the first one included; then it has failed", "N", convert=_count
+    ),
     Option("data", "expression, evaluated now; code that names _data receives the value", "EXPR"),
     Option("finished", "expression, evaluated now; the function is called after the last run", "EXPR"),
     Option("dispose", "take it out of the pool when it ends, so that it cannot be started again"),
@@ -61,13 +80,30 @@ WORKER = MagicParser(
     "Run a line of code, or with %%bgworker the cell below, again and again in the background.",
     (
         _NAME,
+        Option(
+            "cron",
+            'run when this cron expression says, as in "*/5 9-17 * * mon-fri"; there is no INTERVAL then',
+            "EXPR",
+            convert=_cron,
+        ),
+        Option("tz", "time zone of --cron, as in Europe/Berlin; without it that of this machine", "ZONE"),
+        Option(
+            "jitter",
+            "begin each run by chance up to DURATION later",
+            "DURATION",
+            default=0.0,
+            convert=_duration("the jitter", zero=True),
+        ),
+        Option("until", "begin no run after 14:30, or 2026-11-22T14:30 (ISO 8601), and end", "TIME"),
         Option("max-count", "end after N runs", "N", "x", convert=_count),
         Option("start-with-delay", "wait one INTERVAL before the first run"),
         Option("fixed-delay", "count INTERVAL from the end of a run, not from its start"),
         Option("catch-up", "make up for slots that passed while a run took too long; otherwise they are missed"),
+        Option("max-failures", "pause after N failed runs in a row, and say why", "N", convert=_count),
         *_COMMON,
     ),
-    "INTERVAL is a duration with units: 500ms, 5s, 1m30s, 2h. The options may also follow it.\n\n" + _CODE_NOTES,
+    "INTERVAL is a duration with units: 500ms, 5s, 1m30s, 2h. The options may also follow it.\n"
+    'With --cron there is no INTERVAL: %bgworker --cron "0 9 * * mon-fri" code\n\n' + _CODE_NOTES,
 )
 
 ACTOR = MagicParser(
@@ -76,7 +112,7 @@ ACTOR = MagicParser(
     "Run a line of code, or with %%bgactor the cell below, once in the background: now, later, or at a time.",
     (
         _NAME,
-        Option("delay", "run after this duration, as in 10s", "DURATION", convert=_delay),
+        Option("delay", "run after this duration, as in 10s", "DURATION", convert=_duration("the delay", zero=True)),
         Option("at", "run when the local clock next shows 14:30, or at 2026-11-22T14:30 (ISO 8601)", "TIME"),
         *_COMMON,
     ),
@@ -106,6 +142,7 @@ VERBS = {
     "jobs": "table of jobs",
     "kill": "end idle threads, take back jobs that wait, ask running ones to end",
     "panel": "the live panel",
+    "preview": "the next instants of each, as if it were started now; also before it is",
     "export": "print the magics that make these workers",
 }
 
@@ -116,7 +153,8 @@ POOL = MagicParser(
     (
         Option(
             "last",
-            "log: show this many runs (default 3); history: rows for each worker (default 20)",
+            "log: show this many runs (default 3); history: rows for each worker (default 20); "
+            "preview: instants for each (default 5)",
             "N",
             "n",
             convert=_count,

@@ -10,10 +10,10 @@ from IPython.core.error import UsageError
 from IPython.core.magic import Magics, line_cell_magic, line_magic, magics_class, no_var_expand
 
 from ..background import default_pool
-from ..engine import BackgroundWorker, Job, PoolError, WorkerPool
+from ..engine import BackgroundWorker, Cron, Job, PoolError, WorkerPool
 from ..table import WorkerTable
 from .capture import OutputCapture
-from .definitions import as_task, callback_of, evaluate, refuse_arguments
+from .definitions import callback_of, evaluate, refuse_arguments
 from .export import read_definition
 from .grammar import ACTOR, JOB, POOL, WORKER
 from .naming import Cell, NameBook, function_name
@@ -88,16 +88,18 @@ class PoolMagics(Magics):
     @_answers(WORKER)
     def bgworker(self, line: str, cell: str | None = None) -> BackgroundWorker:  # noqa: D102 - see _answers
         options, code = self._definition(WORKER, line, cell)
-        interval = parse_duration(options["interval"])
-        if options["fixed_delay"] and options["catch_up"]:
-            raise UsageError("--fixed-delay and --catch-up exclude each other: after a fixed delay no slot is missed")
+        pool = self.pool
+        interval = _schedule(options)
         settings = {
+            "jitter": options["jitter"],
+            "until": _until(options["until"], pool.clock.time()),
+            "max_failures": options["max_failures"],
             "start_with_delay": options["start_with_delay"],
             "max_count": options["max_count"],
             "run_on_time": not options["fixed_delay"],
             "run_past_events": options["catch_up"],
         }
-        make = functools.partial(self.pool.new_worker, interval, **settings)
+        make = functools.partial(pool.new_worker, interval, **settings)
         return self._define(make, options, code, _source("bgworker", line, cell))
 
     @no_var_expand
@@ -118,7 +120,7 @@ class PoolMagics(Magics):
     def bgjob(self, line: str, cell: str | None = None) -> Job:  # noqa: D102
         options, code = self._definition(JOB, line, cell)
         task = callback_of(self.shell, code, Cell.current(self.shell), _heading("bgjob", line, cell))
-        return self.pool.run_job(as_task(task), options["name"])
+        return self.pool.run_job(task, options["name"])
 
     @no_var_expand
     @line_magic
@@ -128,7 +130,7 @@ class PoolMagics(Magics):
         last = options["last"]
         if not words:
             if last is not None:
-                raise UsageError("--last belongs to log and history; write %bgpool history --last 5")
+                raise UsageError("--last belongs to log, history and preview; write %bgpool history --last 5")
             pool = self.pool
             return WorkerTable(pool.find_workers(), "no workers; %bgworker -h says how to make one", pool.clock.time)
         verbs = Verbs(self.pool, self.panel_factory, self._show)
@@ -139,6 +141,8 @@ class PoolMagics(Magics):
     def _definition(self, parser: MagicParser, line: str, cell: str | None) -> tuple[dict[str, Any], str]:
         """Return the options and the code of a line or a cell."""
         options, code = read_definition(parser, line, is_cell=cell is not None)
+        if options.get("retry") and options["retries"] is not None:
+            raise UsageError("--retry and --retries exclude each other: --retry repeats without limit; leave one out")
         if cell is not None:
             if not cell.strip():
                 raise UsageError(f"the cell of %{parser.magic} is empty; put code below its line")
@@ -178,7 +182,13 @@ class PoolMagics(Magics):
             raise UsageError(f"a worker {name!r} exists already; give another name, or --exists replace or keep")
         expressions = self._expressions(options)
         worker = make(
-            callback=callback, name=name, dispose=options["dispose"], ignore_exception=options["retry"], **expressions
+            callback=callback,
+            name=name,
+            dispose=options["dispose"],
+            ignore_exception=options["retry"],
+            retry=options["retries"],
+            timeout=options["timeout"],
+            **expressions,
         )
         worker.source = text
         worker.cell = cell.number
@@ -202,6 +212,34 @@ class PoolMagics(Magics):
         print(entry.text)  # noqa: T201 - what was asked for
         for data in entry.displays:
             self.shell.display_pub.publish(data)
+
+
+def _schedule(options: dict[str, Any]) -> float | Cron:
+    """Return the interval, or the cron expression in its time zone, of a worker's options."""
+    if options["fixed_delay"] and options["catch_up"]:
+        raise UsageError("--fixed-delay and --catch-up exclude each other: after a fixed delay no slot is missed")
+    if options["cron"] is None:
+        if options["tz"] is not None:
+            raise UsageError('--tz is the time zone of --cron; leave it out, or write --cron "0 9 * * *" --tz ZONE')
+        return parse_duration(options["interval"])
+    for name in ("fixed_delay", "start_with_delay"):
+        if options[name]:
+            flag = "--" + name.replace("_", "-")
+            raise UsageError(f"--cron and {flag} exclude each other: the expression says when to run; leave {flag} out")
+    try:
+        return Cron(options["cron"], options["tz"])
+    except PoolError as error:  # the expression itself was looked at by its option
+        raise UsageError(f"--tz: {error}") from None
+
+
+def _until(text: str | None, now: float) -> float | None:
+    """Return the instant of --until, which must be still to come."""
+    if text is None:
+        return None
+    instant = parse_instant(text, now, "--until")
+    if instant <= now:
+        raise UsageError(f"--until {text} has passed; give a time that is still to come")
+    return instant
 
 
 def _heading(magic: str, line: str, cell: str | None) -> str:

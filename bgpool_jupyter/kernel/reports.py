@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import shlex
 import time
 from collections.abc import Iterable
+from datetime import datetime
 from typing import Any, NamedTuple
 
-from ..engine import BackgroundWorker, ErrorInfo, Job, RunOutput, RunRecord
+from ..engine import BackgroundWorker, ErrorInfo, Job, RunningRun, RunOutput, RunRecord
 from ..engine.arguments import safe_repr
 from ..table import NOTHING, SHAPES, Column, clean_text, format_duration, html_table, text_table
 
-__all__ = ["JobTable", "LogEntry", "RunTable", "job_log", "worker_log"]
+__all__ = ["JobTable", "LogEntry", "PreviewTable", "RunTable", "job_log", "worker_log"]
 
-_STATE_SHAPES = {**SHAPES, "done": "✔", "ended": "■", "cancelled": "■"}
+_MILLISECOND = 1000  # in microseconds
+
+_STATE_SHAPES = {**SHAPES, "done": "✔", "ended": "■", "cancelled": "■", "overdue": "◔"}
 
 RUN_COLUMNS = (
     Column("name", 32),
@@ -22,6 +26,11 @@ RUN_COLUMNS = (
     Column("outcome", 12, state=True),
     Column("value", 40),
     Column("error", 48),
+)
+PREVIEW_COLUMNS = (
+    Column("name", 32),
+    Column("schedule", 40),
+    Column("if started now", 36),
 )
 JOB_COLUMNS = (
     Column("id", 6, right=True),
@@ -70,6 +79,44 @@ def _run_row(name: str, record: RunRecord) -> tuple[str, ...]:
         NOTHING if record.value is None else clean_text(safe_repr(record.value)),
         clean_text(record.error.line) if record.error is not None else "",
     )
+
+
+class PreviewTable(list[datetime]):
+    """Instants at which workers would run, with the table of them as their text.
+
+    Parameters
+    ----------
+    previews
+        Workers with their instants.
+    empty
+        What is shown instead of a table without rows.
+    """
+
+    def __init__(
+        self, previews: Iterable[tuple[BackgroundWorker, list[datetime]]] = (), empty: str = "no runs to come"
+    ) -> None:
+        pairs = [(worker, instant) for worker, instants in previews for instant in instants]
+        super().__init__(instant for _, instant in pairs)
+        self.workers = [worker for worker, _ in pairs]
+        self.empty = empty
+
+    def _rows(self) -> list[tuple[str, ...]]:
+        return [
+            (clean_text(worker.name), worker.schedule, _dated(instant))
+            for worker, instant in zip(self.workers, self, strict=False)
+        ]
+
+    def __repr__(self) -> str:
+        return text_table(self._rows(), PREVIEW_COLUMNS, self.empty)
+
+    def _repr_html_(self) -> str:
+        return html_table(self._rows(), PREVIEW_COLUMNS, self.empty)
+
+
+def _dated(instant: datetime) -> str:
+    """Return an instant with its weekday and time zone; milliseconds only where there are some."""
+    fraction = f".{instant.microsecond // 1000:03}" if instant.microsecond >= _MILLISECOND else ""
+    return f"{instant:%a %Y-%m-%d %H:%M:%S}{fraction} {instant:%Z}"
 
 
 class JobTable(list[Job]):
@@ -132,11 +179,29 @@ def worker_log(worker: BackgroundWorker, count: int) -> list[LogEntry]:
     ]
     run = worker.current
     if run is not None:
-        age = f"{local_time(run.started)}, running for {format_duration(run.elapsed())}"
+        age = f"{local_time(run.started)}, running for {format_duration(run.elapsed())}{_progress(run)}"
         entries.append(_entry(f"{title}, run {_run_number(run.number, run.attempt)}", age, run.output, None))
     if not entries:
         entries.append(LogEntry(f"── {title}: no run yet", []))
-    return entries[-count:]
+    entries = entries[-count:]
+    if worker.pause_reason:
+        way_out = f"%bgpool resume {shlex.quote(clean_text(worker.name))} lets it go on"
+        entries.append(LogEntry(f"── {title}: {clean_text(worker.pause_reason)}; {way_out}", []))
+    return entries
+
+
+def _progress(run: RunningRun) -> str:
+    """Return how far a run says it has come, and that it is overdue, for the end of a line."""
+    said = run.progress
+    parts = []
+    if said is not None:
+        fraction = said.fraction
+        parts.append(f"{said.done:g} done" if fraction is None else f"{fraction:.0%}".replace("%", " %"))
+        if said.text:
+            parts.append(clean_text(said.text))
+    if run.overdue:
+        parts.append("overdue")
+    return "".join(f", {part}" for part in parts)
 
 
 def job_log(job: Job) -> LogEntry:

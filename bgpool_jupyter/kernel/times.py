@@ -7,7 +7,7 @@ from datetime import datetime, time, timedelta
 
 from ..engine.errors import ArgumentValueError
 
-__all__ = ["parse_duration", "parse_instant", "write_duration"]
+__all__ = ["is_duration", "parse_duration", "parse_instant", "write_duration"]
 
 #: Seconds of each unit, largest first: the order in which they are written.
 UNITS = {"d": 86400.0, "h": 3600.0, "m": 60.0, "s": 1.0, "ms": 0.001}
@@ -52,6 +52,11 @@ def parse_duration(text: str, what: str = "INTERVAL", *, zero: bool = False) -> 
     if not seconds and not zero:
         raise ArgumentValueError(f"{what} must be longer than 0, not {text!r}; {_WAYS}")
     return seconds
+
+
+def is_duration(text: str) -> bool:
+    """Return whether :func:`parse_duration` can read `text`."""
+    return bool(text) and _DURATION.fullmatch(text) is not None
 
 
 def write_duration(seconds: float) -> str:

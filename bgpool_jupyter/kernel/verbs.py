@@ -14,7 +14,7 @@ from ..engine.globs import matcher
 from ..table import WorkerTable
 from .export import export_text
 from .grammar import VERBS
-from .reports import JobTable, LogEntry, RunTable, job_log, worker_log
+from .reports import JobTable, LogEntry, PreviewTable, RunTable, job_log, worker_log
 
 __all__ = ["Verbs"]
 
@@ -57,8 +57,8 @@ class Verbs:
             raise UsageError(f"%bgpool {verb} takes no name, {names[0]!r} is too much; it concerns the whole pool")
         if not names and verb in {"remove", "log"}:
             raise UsageError(f"%bgpool {verb} needs a name or a pattern; %bgpool {verb} * means all")
-        if last is not None and verb not in {"log", "history"}:
-            raise UsageError(f"--last belongs to log and history, not to {verb}; leave it out")
+        if last is not None and verb not in {"log", "history", "preview"}:
+            raise UsageError(f"--last belongs to log, history and preview, not to {verb}; leave it out")
         action: Callable[[Sequence[str], int | None], Any] = getattr(self, f"_{verb}")
         return action(names, last)
 
@@ -127,6 +127,9 @@ class Verbs:
 
     def _panel(self, _names: Sequence[str], _last: int | None) -> Any:
         return self._panel_factory()
+
+    def _preview(self, names: Sequence[str], last: int | None) -> PreviewTable:
+        return PreviewTable((worker, worker.preview(last or 5)) for worker in self._chosen(names))
 
     def _export(self, names: Sequence[str], _last: int | None) -> None:
         workers = self._chosen(names)

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
+import gc
+import inspect
 import threading
 import traceback
+import weakref
 
 import pytest
 
 from bgpool_jupyter.engine import ErrorInfo, RunOutput
-from bgpool_jupyter.engine.coroutines import close_runner
+from bgpool_jupyter.engine.coroutines import close_runner, run_coroutine
 from bgpool_jupyter.kernel.capture import CURRENT_OUTPUT
 from bgpool_jupyter.kernel.cells import compile_body
 
@@ -20,12 +24,13 @@ def body(shell):
 
 
 def in_thread(function):
-    """Call a function on a thread of its own and return what it returned or raised."""
+    """Call a function on a thread of its own, as a job is called; return what it returned or raised."""
     answers = []
 
     def call():
         try:
-            answers.append(function())
+            value = function()
+            answers.append(run_coroutine(value) if inspect.iscoroutine(value) else value)
         except BaseException as error:
             answers.append(error)
         finally:
@@ -129,7 +134,8 @@ def test_run_names_do_not_race(body):
 @pytest.mark.parametrize("names", ["", "_worker\n"])
 def test_await(body, names):
     compiled = body(f"{names}import asyncio\nawait asyncio.sleep(0)\n'awake'")
-    assert in_thread(lambda: (compiled(), compiled())) == ("awake", "awake")
+    assert in_thread(compiled) == "awake"
+    assert in_thread(compiled) == "awake", "and once more"
 
 
 def test_coroutine_as_value_is_awaited(body, shell):
@@ -246,6 +252,70 @@ def history(shell):
         list(manager.input_hist_raw),
         {key: list(value) for key, value in kept_outputs(shell).items()},
     )
+
+
+@pytest.mark.parametrize("wait", ["", "import asyncio\nawait asyncio.sleep(0)\n"])
+@pytest.mark.parametrize("error", [SystemExit, KeyboardInterrupt])
+def test_what_would_end_a_loop_passes(body, wait, error):
+    assert isinstance(in_thread(body(f"{wait}raise {error.__name__}")), error)
+
+
+def test_context_is_kept_across_an_await(body, shell):
+    shell.run_cell("import asyncio, contextvars\nmood = contextvars.ContextVar('mood', default='none')")
+    shell.user_ns["mood"].set("good")
+    compiled = body("mood.set(mood.get() + '!')\nawait asyncio.sleep(0)\nmood.get()")
+    assert in_thread(compiled) == "good!"
+    assert in_thread(compiled) == "good!"
+    assert shell.user_ns["mood"].get() == "good"
+
+
+def test_output_of_the_run_is_carried_across_an_await(body, shell):
+    shell.user_ns["var"] = CURRENT_OUTPUT
+    compiled = body("import asyncio\nawait asyncio.sleep(0)\nvar.get()")
+    mine = RunOutput()
+
+    def call():
+        CURRENT_OUTPUT.set(mine)
+        return compiled()
+
+    assert in_thread(call) is mine
+
+
+def test_cancellation_reaches_a_body_that_waits(body, shell):
+    compiled = body(
+        "import asyncio\nseen = []\nbegan.set()\n"
+        "try: await asyncio.sleep(3600)\n"
+        "except asyncio.CancelledError:\n    seen.append('cancelled')\n    raise"
+    )
+
+    async def cancelled():
+        shell.user_ns["began"] = began = asyncio.Event()
+        task = asyncio.ensure_future(compiled())
+        await began.wait()
+        task.cancel()
+        await task
+
+    assert isinstance(in_thread(cancelled), asyncio.CancelledError)
+    assert shell.user_ns["seen"] == ["cancelled"]
+
+
+def test_error_of_a_body_that_waits_pins_nothing(body):
+    compiled = body("import asyncio\nawait asyncio.sleep(0)\nraise type('Mine', (Exception,), {})")
+
+    async def caught():
+        try:
+            await compiled()
+        except Exception as error:
+            return weakref.ref(error)
+
+    gc.disable()
+    try:
+        loop = asyncio.new_event_loop()
+        kept = loop.run_until_complete(caught())
+        loop.close()
+        assert kept() is None, "the error is part of no cycle"
+    finally:
+        gc.enable()
 
 
 def test_system_exit_passes(body):

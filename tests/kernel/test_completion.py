@@ -43,7 +43,7 @@ def complete(notebook):
         ("%bgworker -n d", ["disk"]),
         ("%bgactor --de", ["--delay"]),
         ("%bgjob --he", ["--help"]),
-        ("%%bgworker --max", ["--max-count"]),
+        ("%%bgworker --max", ["--max-count", "--max-failures"]),
     ],
 )
 def test_what_is_offered(complete, line, offers):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from bgpool_jupyter.engine import Retry
 from bgpool_jupyter.kernel.export import export_text
 
 LINES = [
@@ -15,6 +16,11 @@ LINES = [
     "%bgactor -n 'at it' --at 2126-11-22T14:30Z -- -1",
     "%%bgworker -n body 2h\nif True:\n    print('''three \"quotes\"''', r'\\d')\n\n# a comment with '\n1",
     "%%bgactor -n single\n1",
+    "%bgworker -n cron --cron '30 9 * * mon-fri' --tz Europe/Berlin --until 2126-11-22T14:30Z --jitter 90s 1 + 1",
+    "%bgworker -n dash --cron '* * * * *' -- -x",
+    "%bgactor -n -dash --timeout 1m30s --retries 5 -- -x",
+    "%bgworker -n much --timeout 250ms --retries 3 --max-failures 4 --jitter 1s --until 2126-11-22T14:30Z 5s 1",
+    "%%bgworker -n crons --cron '*/10 * * * * *' --max-failures 2\n1",
     "%%bgactor -n 'with \"both\" quotes' --data 'dict(a=\"b c\")'\n1",
 ]
 
@@ -30,6 +36,12 @@ def look(worker):
         worker.run_on_time,
         worker.run_past_events,
         worker.ignore_exception,
+        worker.cron,
+        worker.until,
+        worker.jitter,
+        worker.timeout,
+        worker.retry,
+        worker.max_failures,
         worker.dispose,
         worker.data,
         worker.finished is None,
@@ -77,6 +89,17 @@ def test_changes_since_then_are_exported(notebook):
     worker.name = "renamed"
     worker.max_count = 7
     assert export_text([worker]) == "%bgworker --name renamed --max-count 7 250ms 1"
+    worker.timeout, worker.jitter, worker.retry, worker.max_failures = 90, 0.1, 5, 3
+    assert export_text([worker]) == (
+        "%bgworker --name renamed --jitter 100ms --max-count 7 --max-failures 3 --timeout 1m30s --retries 5 250ms 1"
+    )
+    worker.retry = Retry()
+    assert " --retry " in export_text([worker])
+    worker.retry, worker.ignore_exception = 2, True
+    assert " --retries 2 " in export_text([worker])
+    assert " --retry " not in export_text([worker]), "the count decides, and a magic takes one of them"
+    worker.retry, worker.ignore_exception = None, False
+    assert "--retr" not in export_text([worker])
 
 
 def test_nothing(notebook, capsys):

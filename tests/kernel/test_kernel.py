@@ -77,6 +77,37 @@ def test_output_of_a_worker_never_reaches_a_cell(kernel):
     ]
 
 
+def test_bodies_that_wait_share_a_thread_and_print_into_their_records(kernel):
+    kernel.run("import asyncio\nmet = set()")
+    for name in ("left", "right"):
+        kernel.run(
+            f"%%bgworker -n {name} -x 1 1h\nprint('NOISE of {name}')\nmet.add('{name}')\n"
+            "while len(met) < 2: await asyncio.sleep(0.001)\n"
+            f"print('NOISE again')\ndisplay({{'text/plain': 'NOISE {name}'}}, raw=True)\nthreading.get_ident()"
+        )
+    kernel.run(
+        "%%bgworker -n stuck 1h\ntry:\n    met.add('stuck')\n    await asyncio.sleep(3600)\n"
+        "finally:\n    print('NOISE')"
+    )
+    kernel.until("'stuck' in met")
+    kernel.run("%bgpool stop stuck")
+    answer = kernel.run(
+        "values = [pool().find_workers(n)[0].result(30) for n in ('left', 'right', 'stuck')]\n"
+        "print(values[0] == values[1], values[2])\n"
+        "records = [w.history[0] for w in pool().find_workers()]\n"
+        "print([(r.outcome, r.output.stdout.count('NO' 'ISE'), len(r.output.displays)) for r in records])"
+    )
+    assert answer.stdout == "True None\n[('done', 2, 1), ('done', 2, 1), ('stopped', 1, 0)]\n"
+    assert kernel.stray_output() == []
+
+
+def test_cell_awaits_a_worker_and_a_job(kernel):
+    kernel.run("later = %bgactor -n later --delay 10ms 6 * 7\njob = %bgjob 6 * 8")
+    assert kernel.run("await later, await job").value == "(42, 48)"
+    kernel.run("broken = %bgactor -n broken 1 / 0")
+    assert kernel.run("await broken").error[0] == "RunFailed"
+
+
 def test_job_output_is_kept_too(kernel):
     kernel.run("job = %bgjob print('of a job')\njob.result(30)")
     assert kernel.run("print(repr(job.output.text()))").stdout == "'of a job\\n'\n"

@@ -292,7 +292,7 @@ HELP = " (%bgworker -h shows the options)"
             ),
         ),
         ("--nmae w 5s 1", "unknown option '--nmae'; did you mean --name?" + HELP),
-        ("--zzz 5s 1", "unknown option '--zzz'; put -- before code that begins with a dash" + HELP),
+        ("--qqq 5s 1", "unknown option '--qqq'; put -- before code that begins with a dash" + HELP),
         ("-q 5s 1", "unknown option '-q'; put -- before code that begins with a dash" + HELP),
         ("--name", "--name needs a value, as in --name NAME" + HELP),
         ("-n", "-n needs a value, as in -n NAME" + HELP),
@@ -381,8 +381,8 @@ SURROGATE = (
         ("%bgactor --at soon 1", "--at must be a time as in 14:30 or ISO 8601 as in 2026-11-22T14:30, not 'soon'"),
         ("%bgactor --at 14:30 --delay 5s 1", "--delay and --at cannot both be given; leave one of them out"),
         (
-            "%bgactor --max-count 3 1",
-            "unknown option '--max-count'; put -- before code that begins with a dash (%bgactor -h shows the options)",
+            "%bgactor --catch-up 1",
+            "unknown option '--catch-up'; put -- before code that begins with a dash (%bgactor -h shows the options)",
         ),
     ],
 )

@@ -210,18 +210,19 @@ def test_every_verb_is_explained(notebook):
             "xyzzy",
             (
                 "unknown verb 'xyzzy'; the verbs are start, stop, pause, resume, run, remove, log, history, jobs, "
-                "kill, panel, export (%bgpool -h explains them)"
+                "kill, panel, preview, export (%bgpool -h explains them)"
             ),
         ),
         (
             "STOP",
             (
                 "unknown verb 'STOP'; the verbs are start, stop, pause, resume, run, remove, log, history, jobs, kill, "
-                "panel, export (%bgpool -h explains them)"
+                "panel, preview, export (%bgpool -h explains them)"
             ),
         ),
         ("stop x*", "no worker matches 'x*'; there are 'cpu-load', 'cpu-heat', 'disk'"),
         ("stop cpu* CPU*", "no worker matches 'CPU*'; there are 'cpu-load', 'cpu-heat', 'disk'"),
+        ("preview x", "no worker matches 'x'; there are 'cpu-load', 'cpu-heat', 'disk'"),
         ("log x", "no worker matches 'x'; there are 'cpu-load', 'cpu-heat', 'disk'"),
         ("export x", "no worker matches 'x'; there are 'cpu-load', 'cpu-heat', 'disk'"),
         ("history x", "no worker matches 'x'; there are 'cpu-load', 'cpu-heat', 'disk'"),
@@ -230,8 +231,8 @@ def test_every_verb_is_explained(notebook):
         ("remove", "%bgpool remove needs a name or a pattern; %bgpool remove * means all"),
         ("kill x", "%bgpool kill takes no name, 'x' is too much; it concerns the whole pool"),
         ("panel x", "%bgpool panel takes no name, 'x' is too much; it concerns the whole pool"),
-        ("stop --last 3", "--last belongs to log and history, not to stop; leave it out"),
-        ("--last 3", "--last belongs to log and history; write %bgpool history --last 5"),
+        ("stop --last 3", "--last belongs to log, history and preview, not to stop; leave it out"),
+        ("--last 3", "--last belongs to log, history and preview; write %bgpool history --last 5"),
         ("log --last x disk", "--last: 'x' is not a whole number from 1 on; give 10 for example"),
         ("log --last 0 disk", "--last: '0' is not a whole number from 1 on; give 10 for example"),
         ("log --last", "--last needs a value, as in --last N (%bgpool -h shows the options)"),
