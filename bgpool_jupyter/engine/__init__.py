@@ -1,4 +1,4 @@
-"""The engine: a pool that runs workers, actors and jobs. Standard library only."""
+"""The engine: a pool that runs workers, actors and jobs. Standard library, and a cron parser."""
 
 from .clock import Clock, SystemClock
 from .crew import ThreadCrew

@@ -31,7 +31,7 @@ def _returned(value: object) -> Result:
 def call_captured(
     call: Callable[[], Any],
     capture: RunCapture | None,
-    output: RunOutput,
+    output: RunOutput | None,
     report: Callable[[ErrorInfo], None],
     hand_over: Callable[[Coroutine[Any, Any, Any]], None] | None = None,
 ) -> Result | None:
@@ -47,11 +47,11 @@ def call_captured(
 def _call_captured(
     call: Callable[[], Any],
     capture: RunCapture | None,
-    output: RunOutput,
+    output: RunOutput | None,
     report: Callable[[ErrorInfo], None],
     hand_over: Callable[[Coroutine[Any, Any, Any]], None] | None,
 ) -> Result | None:
-    token = capture.enter(output) if capture is not None else None
+    token = capture.enter(output) if capture is not None and output is not None else None
     try:
         value = call()
         if type(value) is CoroutineType:
@@ -64,7 +64,7 @@ def _call_captured(
     except BaseException as raised:
         return _failed(raised, capture, report)
     finally:
-        if capture is not None:
+        if capture is not None and output is not None:
             capture.exit(token)
     return _returned(value)
 
@@ -72,11 +72,11 @@ def _call_captured(
 async def await_captured(
     coroutine: Coroutine[Any, Any, Any],
     capture: RunCapture | None,
-    output: RunOutput,
+    output: RunOutput | None,
     report: Callable[[ErrorInfo], None],
 ) -> Result:
     """Await a coroutine, on the event loop's thread; a task that is cancelled counts as stopped."""
-    token = capture.enter(output) if capture is not None else None
+    token = capture.enter(output) if capture is not None and output is not None else None
     try:
         value = await coroutine
     except asyncio.CancelledError:
@@ -86,7 +86,7 @@ async def await_captured(
     except BaseException as raised:
         return _failed(raised, capture, report)
     finally:
-        if capture is not None:
+        if capture is not None and output is not None:
             capture.exit(token)
     return _returned(value)
 

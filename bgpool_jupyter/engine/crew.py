@@ -31,15 +31,17 @@ from collections.abc import Callable
 from time import monotonic, sleep
 from typing import Any
 
+from .calls import Result
 from .coroutines import close_runner
 from .deadlines import Deadlines
-from .executors import OwnedLock
+from .executors import OwnedLock, Runs
 from .jobs import Balance
+from .runs import RunningRun
 from .schedule import SLICE
 
 __all__ = ["BATCH", "MAX_THREADS", "Seat", "ThreadCrew"]
 
-#: Most due entries that are moved under one hold of the lock, so that the first of many starts soon.
+#: Most due entries that are looked at under one hold of the lock: each may turn out to be put off.
 BATCH = 64
 #: Most threads of a pool. Work beyond that waits for a thread that becomes free.
 MAX_THREADS = 1024
@@ -51,7 +53,7 @@ _logger = logging.getLogger("bgpool_jupyter")
 class Seat:
     """The place of one pool thread in the crew. Guarded by the crew's lock but for `task`."""
 
-    __slots__ = ("entered", "identity", "leave", "lock", "task", "thread", "woken")
+    __slots__ = ("entered", "gone", "identity", "leave", "lock", "parked", "taken", "task", "thread", "woken")
 
     def __init__(self) -> None:
         #: Held while the thread is to stay parked. A raw lock parks in 12 µs, a Condition in 17 (CPython 3.11).
@@ -68,6 +70,10 @@ class Seat:
         self.identity = 0
         #: The thread runs its loop.
         self.entered = False
+        #: The thread is no longer of the crew.
+        self.gone = False
+        #: The thread waits, or is about to, and how its last wait ended: called, or the time was up.
+        self.parked = self.taken = False
 
 
 class ThreadCrew:
@@ -111,13 +117,13 @@ class ThreadCrew:
     def bind(
         self,
         lock: OwnedLock,
-        run_entry: Callable[[Any], None],
+        runs: Runs,
         defer: Callable[[Callable[[], None]], None],
         flush: Callable[[], None],
     ) -> None:
-        """Learn the pool's lock, how it runs a due entry, and how work is put off while the lock is held, and done."""
+        """Learn the pool's lock, how its runs are executed, how work is put off under it, and done."""
         self._lock = lock
-        self._run_entry = run_entry
+        self._runs = runs
         self._defer = defer
         self._flush = flush
 
@@ -350,69 +356,111 @@ class ThreadCrew:
             seat.entered = True
             searching, seat.woken = seat.woken, False
         try:
-            while True:
-                searching = self._drain(seat, searching)
-                with self._lock:
-                    if self._waking:
-                        self.repair()
-                    if searching:
-                        self._searching = searching = False
-                    self._take_due()
-                    if self.ready:
-                        continue
-                    if seat.leave or self._closing:
-                        self._seats.pop(seat, None)
-                        if self._leader is None and self.deadlines.heap and not self._closing:
-                            self._wake()
-                        return
-                    wait = self._park(seat)
-                self._flush()
-                taken = seat.lock.acquire(timeout=wait)
-                searching = self._unpark(seat, taken=taken)
+            while not seat.gone:
+                try:
+                    self._work(seat, searching)
+                except BaseException:
+                    # Whatever user code raises is taken down inside. This is a fault of the pool itself, and
+                    # must not take the thread along.
+                    _logger.exception("a pool thread could not execute %s", type(seat.task).__name__)
+                    searching = False
+                    self._recover(seat)
         finally:
             with self._lock:
                 self._seats.pop(seat, None)
             close_runner()
 
-    def _drain(self, seat: Seat, searching: bool) -> bool:
-        """Execute what is ready, without the lock; return whether this thread still owes the search."""
+    def _recover(self, seat: Seat) -> None:
+        """Make a thread that met a fault of the pool an ordinary one that is on its way to look for work."""
+        with self._lock:
+            self._unlist(seat)
+            seat.task = None
+            seat.parked = seat.woken = False
+            self._searching = any(other.woken for other in self._seats)
+
+    def _work(self, seat: Seat, searching: bool) -> None:
+        """Run what is due, execute what is ready, park in between; until the thread is to end."""
+        run: RunningRun | None = None
+        result: Result | None = None
+        runs, lock = self._runs, self._lock
+        while not seat.gone:
+            # One hold of the lock from the end of a run, or of the wait, to the beginning of the next.
+            with lock:
+                if result is not None and run is not None:
+                    runs.end(seat.task[2], run, result, on_crew=True)
+                    seat.task = result = None
+                elif seat.parked:
+                    searching = self._unpark(seat)
+                run, wait = self._next(seat, searching)
+            searching = False
+            self._flush()
+            if run is not None:
+                self.request()
+                result = runs.call(seat.task[2], run)
+                if result is None:  # the rest of it goes on elsewhere
+                    seat.task = None
+            elif seat.parked:
+                # What the call means is read under the lock alone, where repair() may stand in for the caller.
+                seat.taken = seat.lock.acquire(timeout=wait)
+            elif not seat.gone:
+                self._drain(seat)
+
+    def _next(self, seat: Seat, searching: bool) -> tuple[RunningRun | None, float]:
+        """Begin the next run, or park if nothing is ready; return the run and the seconds to park. Under the lock."""
+        if self._waking:
+            self.repair()
+        if searching:
+            self._searching = False
+        run = self._begin_due(seat)
+        seat.parked = run is None and not self.ready and not self._left(seat)
+        return run, self._park(seat) if seat.parked else 0.0
+
+    def _begin_due(self, seat: Seat) -> RunningRun | None:
+        """Begin the earliest run that is due, and have somebody else see to what comes after it. Under the lock."""
+        if self.suspended:
+            return None
+        now = monotonic()
+        for _ in range(BATCH):
+            entry = self.deadlines.pop_due(now)
+            if entry is None:
+                return None
+            run = self._runs.begin(entry)
+            if run is not None:
+                seat.task = entry
+                if not self._searching and (self.ready or (self._leader is None and self.deadlines.heap)):
+                    self._wake()
+                return run
+        return None
+
+    def _left(self, seat: Seat) -> bool:
+        """Take a thread that is to end out of the crew; return whether it is to end. Under the lock."""
+        if not seat.leave and not self._closing:
+            return False
+        self._seats.pop(seat, None)
+        seat.gone = True
+        if self._leader is None and self.deadlines.heap and not self._closing:
+            self._wake()
+        return True
+
+    def _drain(self, seat: Seat) -> None:
+        """Execute what is ready, without the lock."""
         ready = self.ready
         heap = self.deadlines.heap
-        while True:
+        while ready:
             try:
                 task = ready.popleft()
-            except IndexError:
-                return searching
+            except IndexError:  # another thread was quicker
+                return
             seat.task = task
-            if searching:
-                self._searching = searching = False
             if not self._searching and (ready or (self._leader is None and heap)):
                 with self._lock:
                     if ready or (self._leader is None and heap):
                         self._wake()
             self.request()
-            try:
-                if type(task) is tuple:
-                    self._run_entry(task)
-                else:
-                    task.execute(seat)
-            except BaseException:
-                # Whatever user code raises is taken down inside. This is a fault of the pool itself, and
-                # must not take the thread along.
-                _logger.exception("a pool thread could not execute %s", type(task).__name__)
+            task.execute(seat)
             seat.task = task = None
             if heap and heap[0][0] <= monotonic():
-                return searching  # due workers do not wait behind a flood of jobs
-
-    def _take_due(self) -> None:
-        if self.suspended:
-            return
-        now = monotonic()
-        for _ in range(BATCH):
-            entry = self.deadlines.pop_due(now)
-            if entry is None:
-                return
-            self.ready.append(entry)
+                return  # due workers do not wait behind a flood of jobs
 
     def _park(self, seat: Seat) -> float:
         """Choose what this thread waits for, the next due instant or a call; return the seconds, -1 for no limit."""
@@ -430,15 +478,14 @@ class ThreadCrew:
             self._spawn(searching=False)
         return min(max(0.0, due - monotonic()), SLICE)
 
-    def _unpark(self, seat: Seat, *, taken: bool) -> bool:
-        """Leave the parked state; return whether this thread was handed the search."""
-        with self._lock:
-            if (seat.woken or seat.leave) and not taken:
-                seat.lock.acquire(timeout=0)  # the call came together with the time-out: it is answered
-            woken, seat.woken = seat.woken, False
-            if self._leader is seat:
-                self._leader = None
-                self._wake_at = float("inf")
-            elif seat in self._idle:
-                self._idle.remove(seat)
-            return woken
+    def _unpark(self, seat: Seat) -> bool:
+        """Leave the parked state; return whether this thread was handed the search. Under the lock."""
+        if (seat.woken or seat.leave) and not seat.taken:
+            seat.lock.acquire(timeout=0)  # the call came together with the time-out: it is answered
+        woken, seat.woken = seat.woken, False
+        if self._leader is seat:
+            self._leader = None
+            self._wake_at = float("inf")
+        elif seat in self._idle:
+            self._idle.remove(seat)
+        return woken

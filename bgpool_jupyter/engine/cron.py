@@ -22,7 +22,7 @@ class Cron:
     Parameters
     ----------
     expression
-        Five fields: minute, hour, day of month, month, day of week; with six, the last is the second. Lists, ranges,
+        Five fields: minute, hour, day of month, month, day of week; with six, the first is the second. Lists, ranges,
         steps and English names are understood, also ``L`` and ``mon#2``; not ``@daily``.
     timezone
         Name of a zone of the IANA database, or a tzinfo; None is the zone of this machine. At a change to daylight

@@ -209,6 +209,11 @@ class Hub:
         self.subscriptions = (*[s for s in self.subscriptions if not s.closed], subscription)
         return subscription
 
+    @property
+    def silent(self) -> bool:
+        """Whether nobody wants to be told of changes and events."""
+        return not self.feeds and not self.subscriptions
+
     def changed(self, worker_id: int) -> None:
         """Tell the feeds that a worker changed."""
         for feed in self.feeds:

@@ -11,10 +11,12 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any, Protocol
 
+from .calls import Result
 from .deadlines import Deadlines
 from .jobs import Balance, Job
+from .runs import RunningRun
 
-__all__ = ["Executor", "InlineExecutor", "OwnedLock"]
+__all__ = ["Executor", "InlineExecutor", "OwnedLock", "Runs"]
 
 
 class OwnedLock(Protocol):
@@ -23,6 +25,21 @@ class OwnedLock(Protocol):
     def __enter__(self) -> bool: ...
     def __exit__(self, *args: object) -> None: ...
     def _is_owned(self) -> bool: ...
+
+
+class Runs(Protocol):
+    """What an executor asks of its pool to execute a due entry on a thread of its own."""
+
+    def begin(self, entry: tuple[float, int, Any], /) -> RunningRun | None:
+        """Begin the run of a due entry; None if there is none to begin any more. Under the lock."""
+        ...
+
+    def call(self, worker: Any, run: RunningRun, /) -> Result | None:
+        """Call the callback; None if it goes on elsewhere and ends there. Without the lock."""
+        ...
+
+    def end(self, worker: Any, run: RunningRun, result: Result, /, *, on_crew: bool) -> None:
+        """Note the end of a run. Under the lock. `on_crew`: this thread looks at the deadlines before it parks."""
 
 
 class Executor(Protocol):
@@ -37,11 +54,11 @@ class Executor(Protocol):
     def bind(
         self,
         lock: OwnedLock,
-        run_entry: Callable[[Any], None],
+        runs: Runs,
         defer: Callable[[Callable[[], None]], None],
         flush: Callable[[], None],
     ) -> None:
-        """Learn the pool's lock, how it runs a due entry, and how work is put off while the lock is held, and done."""
+        """Learn the pool's lock, how its runs are executed, how work is put off under it, and done."""
 
     def submitted(self) -> None:
         """See to it that somebody looks at `ready`. Any thread, with or without the lock."""
@@ -92,7 +109,7 @@ class InlineExecutor:
     def bind(
         self,
         lock: OwnedLock,
-        run_entry: Callable[[Any], None],
+        runs: Runs,
         defer: Callable[[Callable[[], None]], None],
         flush: Callable[[], None],
     ) -> None:

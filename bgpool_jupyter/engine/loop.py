@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import threading
 from collections.abc import Callable, Coroutine
 from typing import Any
 
 __all__ = ["LoopThread"]
+
+_logger = logging.getLogger("bgpool_jupyter")
 
 
 class LoopThread:
@@ -63,11 +66,18 @@ class LoopThread:
                 self._loop = loop
             return self._loop
 
-    @staticmethod
-    def _serve(loop: asyncio.AbstractEventLoop) -> None:
+    def _serve(self, loop: asyncio.AbstractEventLoop) -> None:
         asyncio.set_event_loop(loop)
         try:
-            loop.run_forever()
+            while True:
+                try:
+                    loop.run_forever()
+                except BaseException:
+                    # A task that a callback left behind raised SystemExit or KeyboardInterrupt, which
+                    # asyncio lets through. It must not take the other coroutines along.
+                    _logger.exception("a task on the event loop raised")
+                else:
+                    return
         finally:
             loop.close()
 
@@ -78,7 +88,11 @@ class LoopThread:
             thread, self._thread = self._thread, None
         if loop is None or thread is None:
             return
-        asyncio.run_coroutine_threadsafe(_end(loop), loop)
+        ending = _end(loop)
+        try:
+            asyncio.run_coroutine_threadsafe(ending, loop)
+        except RuntimeError:  # it has ended by itself
+            ending.close()
         if thread is not threading.current_thread():
             thread.join(timeout)
 

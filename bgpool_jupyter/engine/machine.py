@@ -44,6 +44,8 @@ from .worker import BackgroundWorker
 
 __all__ = ["Machine"]
 
+_OVER = frozenset({WorkerState.STOPPED, WorkerState.STOPPING})
+
 #: What ignore_exception stands for.
 _FOREVER = Retry()
 
@@ -97,7 +99,7 @@ class Machine:
         self._workers: dict[int, BackgroundWorker] = {}
         self._hub = Hub(clock, self._post)
         self._loop = LoopThread()
-        executor.bind(self._lock, self._run_entry, self._deferred.append, self._flush)
+        executor.bind(self._lock, self, self._deferred.append, self._flush)
 
     def _post(self, subscription: Subscription) -> None:
         self._ready.append(subscription)
@@ -110,7 +112,8 @@ class Machine:
             raise PoolClosed(message)
 
     def _note(self, worker: BackgroundWorker, kind: EventKind, text: str = "") -> None:
-        self._hub.note(worker.id, worker._name, kind, text)
+        if not self._hub.silent:
+            self._hub.note(worker.id, worker._name, kind, text)
 
     # -- commands of workers (see engine.worker.Host)
 
@@ -166,9 +169,11 @@ class Machine:
             self._deferred.append(lambda: self._carry_out(worker, command))
             return
         with lock:
-            self._mend()
+            if self._touched is not None:
+                self._mend()
             self._carry_out(worker, command)
-        self._flush()
+        if self._deferred:
+            self._flush()
 
     def _carry_out(self, worker: BackgroundWorker, command: Callable[[], None]) -> None:
         self._touched = worker
@@ -251,7 +256,7 @@ class Machine:
         busy = worker._busy
         own_run = isinstance(busy, RunningRun) and busy.start is start
         if not own_run:  # otherwise the end of the run chooses the slot after it
-            start.resume(self.clock.monotonic(), self.clock.time())
+            worker.skipped_count += start.resume(self.clock.monotonic(), self.clock.time())
         start.failures = 0
         worker.pause_reason = ""
         start.now = start.now or immediately
@@ -272,7 +277,8 @@ class Machine:
         start = worker._start
         if start is None:
             return
-        self._note_ends(worker, start)
+        if start.previous is not None or worker._endings or start.state in _OVER:
+            self._note_ends(worker, start)
         if worker._busy is not None:
             self._deadlines.cancel(worker)
             return
@@ -298,10 +304,10 @@ class Machine:
         if start.previous is not None:
             self._note_end(worker, start.previous)
             start.previous = None
-        if start.state in (WorkerState.STOPPED, WorkerState.STOPPING) and not start.ended:
+        if start.state in _OVER and not start.ended:
             self._note_end(worker, start)
         while worker._endings and worker._endings[0].finish_claimed:
-            worker._endings.popleft()
+            worker._endings.pop(0)
 
     def _note_end(self, worker: BackgroundWorker, start: Start) -> None:
         if start.finish_call is not None:
@@ -317,29 +323,28 @@ class Machine:
 
     # -- a run, from its due entry to its record
 
-    def _run_entry(self, entry: tuple[float, int, Any], *, on_crew: bool = True) -> None:
+    def _run_entry(self, entry: tuple[float, int, Any]) -> None:
         """Run the worker of a due entry on this thread, unless it was stopped meanwhile."""
-        due, token, worker = entry
-        if type(worker) is _Watchdog:
-            self._mark_overdue(worker, token)
-            return
         with self._lock:
-            if self._touched is not None:
-                self._mend()
-            run = self._begin(worker, token, due)
+            run = self.begin(entry)
         if self._deferred:
             self._flush()
         if run is None:
             return
+        worker = entry[2]
+        result = self.call(worker, run)
+        if result is not None:
+            self._close_run(worker, run, result)
+
+    def call(self, worker: BackgroundWorker, run: RunningRun) -> Result | None:
+        """Call the callback; None if it gave a coroutine that was handed over. For the executor, without the lock."""
         capture = self.capture
-        output = RunOutput()
+        output = None
         if capture is not None:
-            run.output = output
+            run.output = output = RunOutput()
         report = functools.partial(self._report, worker, run)
         hand_over = None if self._executor.inline else functools.partial(self._hand_over, worker, run, capture, output)
-        result = call_captured(run.start.call, capture, output, report, hand_over)
-        if result is not None:
-            self._close_run(worker, run, result, on_crew=on_crew)
+        return call_captured(run.start.call, capture, output, report, hand_over)
 
     def _report(self, worker: BackgroundWorker, run: RunningRun, error: ErrorInfo) -> None:
         self._hub.log(f"run {run.number} of worker {worker._name!r} failed: {error.line}\n{error.traceback}")
@@ -349,7 +354,7 @@ class Machine:
         worker: BackgroundWorker,
         run: RunningRun,
         capture: RunCapture | None,
-        output: RunOutput,
+        output: RunOutput | None,
         coroutine: Coroutine[Any, Any, Any],
     ) -> None:
         """Let the rest of a run, a coroutine, go on on the event loop; this thread is free for others."""
@@ -357,31 +362,36 @@ class Machine:
         def ended(task: asyncio.Task[Result]) -> None:
             coroutine.close()  # where the task was cancelled before it began, nobody has awaited it
             result = Result(None, None, STOPPED) if task.cancelled() else task.result()
-            self._close_run(worker, run, result, on_crew=False)
+            self._close_run(worker, run, result)
 
         report = functools.partial(self._report, worker, run)
         run.cancel_with(self._loop.run(await_captured(coroutine, capture, output, report), ended))
 
-    def _close_run(self, worker: BackgroundWorker, run: RunningRun, result: Result, *, on_crew: bool) -> None:
+    def _close_run(self, worker: BackgroundWorker, run: RunningRun, result: Result) -> None:
         with self._lock:
-            if self._touched is not None:
-                self._mend()
-            self._end(worker, run, result, on_crew=on_crew)
-            if not on_crew and self._ready:
+            self.end(worker, run, result, on_crew=False)
+            if self._ready:
                 self._executor.look()
         if self._deferred:
             self._flush()
 
     def _mark_overdue(self, watchdog: _Watchdog, token: int) -> None:
-        with self._lock:
-            if watchdog._token != token:
-                return
-            watchdog._token = 0
-            worker, run = watchdog.worker, watchdog.run
-            run.overdue = True
-            run.ask_to_stop()
-            worker.overdue_count += 1
-            self._note(worker, EventKind.OVERDUE, f"longer than {duration_text(worker._timeout or 0.0)}")
+        if watchdog._token != token:
+            return
+        watchdog._token = 0
+        worker, run = watchdog.worker, watchdog.run
+        self._note_overdue(worker, run)
+        run.ask_to_stop()
+
+    def begin(self, entry: tuple[float, int, Any]) -> RunningRun | None:
+        """Begin the run of a due entry; None if there is none to begin. For the executor, under the lock."""
+        if self._touched is not None:
+            self._mend()
+        due, token, worker = entry
+        if type(worker) is _Watchdog:
+            self._mark_overdue(worker, token)
+            return None
+        return self._begin(worker, token, due)
 
     def _begin(self, worker: BackgroundWorker, token: int, due: float) -> RunningRun | None:
         start = worker._start
@@ -400,7 +410,7 @@ class Machine:
             self._settle(worker)
             return None
         start.begin()
-        worker._state = next_state(worker._state, "begin", worker._name)
+        start.state = next_state(start.state, "begin", worker._name)
         run = RunningRun(self.clock, start, due)
         worker._busy = run
         if start.attempt == 1:
@@ -410,31 +420,22 @@ class Machine:
             overdue_at = self.clock.monotonic() + worker._timeout
             self._deadlines.push(overdue_at, watchdog)
             self._executor.armed(overdue_at)  # by another thread: this one will be inside of the callback
-        self._hub.changed(worker.id)
+        if self._hub.feeds:
+            self._hub.changed(worker.id)
         return run
 
-    def _end(self, worker: BackgroundWorker, run: RunningRun, result: Result, *, on_crew: bool) -> None:
+    def end(self, worker: BackgroundWorker, run: RunningRun, result: Result, *, on_crew: bool) -> None:
+        """Note the end of a run and choose what comes next. For the executor, under the lock."""
+        if self._touched is not None:
+            self._mend()
         now = self.clock.monotonic()
         start: Start = run.start
-        error = result.error
-        if run.watchdog is not None:
-            self._deadlines.cancel(run.watchdog)
-        worker._records.append(run.record(now, result.outcome, result.value, error))
-        if run.output is not None:
-            worker._drop_old_displays()
-        start.last = (result.value, error)
+        self._note_result(worker, run, result, now)
         worker._busy = None
-        if start is worker._start:
-            if error is not None:
-                worker.failure_count += 1
-                worker.last_error = error
-            if start.state in ACTIVE:
-                self._advance(worker, start, result, now)
+        if start is worker._start and start.state in ACTIVE:
+            self._advance(worker, start, result, now)
         if worker._state is WorkerState.STOPPING:
             worker._state = next_state(worker._state, "last", worker._name)
-        self._note(
-            worker, EventKind.FAILED if error is not None else EventKind.RUN, "" if error is None else error.line
-        )
         if worker._waiters:
             worker._wake_waiters()
         if on_crew and start is worker._start and start.state is WorkerState.WAITING and not worker._endings:
@@ -444,6 +445,29 @@ class Machine:
             self._executor.rearmed(due)
             return
         self._settle(worker)
+
+    def _note_result(self, worker: BackgroundWorker, run: RunningRun, result: Result, now: float) -> None:
+        """Keep the record of a run that ended, and tell of it. Under the lock."""
+        error = result.error
+        if run.watchdog is not None:
+            self._deadlines.cancel(run.watchdog)
+            if not run.overdue and run.elapsed() > (worker._timeout or math.inf):
+                self._note_overdue(worker, run)  # in virtual time nobody could notice meanwhile
+        worker._record(run.record(now, result.outcome, result.value, error))
+        if run.output is not None:
+            worker._drop_old_displays()
+        run.start.last = (result.value, error)
+        if error is not None and run.start is worker._start:
+            worker.failure_count += 1
+            worker.last_error = error
+        if not self._hub.silent:
+            kind, text = (EventKind.RUN, "") if error is None else (EventKind.FAILED, error.line)
+            self._hub.note(worker.id, worker._name, kind, text)
+
+    def _note_overdue(self, worker: BackgroundWorker, run: RunningRun) -> None:
+        run.overdue = True
+        worker.overdue_count += 1
+        self._note(worker, EventKind.OVERDUE, f"longer than {duration_text(worker._timeout or 0.0)}")
 
     def _advance(self, worker: BackgroundWorker, start: Start, result: Result, now: float) -> None:
         """Choose what comes after a run of the present start."""
@@ -546,16 +570,13 @@ class Machine:
                 if entry is None and not self._ready:
                     return None if self._executor.suspended else self._deadlines.next_due()
             if entry is not None:
-                self._run_entry(entry, on_crew=False)
+                self._run_entry(entry)
             while self._ready:
                 try:
                     task = self._ready.popleft()
                 except IndexError:
                     break
-                if type(task) is tuple:
-                    self._run_entry(task, on_crew=False)
-                else:
-                    task.execute()
+                task.execute()
 
     def reschedule(self, worker: BackgroundWorker, at: float) -> None:
         """Move the next run of a started worker to `at` (UTC epoch seconds); one that is paused goes on.
@@ -600,7 +621,7 @@ class Machine:
         """Close this pool in a forked child: its threads live in the parent, its lock may be held by one of them."""
         self.closed = True
         self._lock = cast("OwnedLock", threading.RLock())
-        self._executor.bind(self._lock, self._run_entry, self._deferred.append, self._flush)
+        self._executor.bind(self._lock, self, self._deferred.append, self._flush)
         self._executor.after_fork()
         self._loop = LoopThread()
         self._deferred.clear()
@@ -612,7 +633,6 @@ class Machine:
         with self._lock:
             self._mend()
             items = [item for _, _, item in self._deadlines.live()]
-            items += [t[2] for t in self._ready if type(t) is tuple and t[2]._token == t[1]]
             queued = [item.id for item in items if type(item) is not _Watchdog]
             for worker in list(self._workers.values()):
                 start, busy, state = worker._start, worker._busy, worker._state

@@ -7,44 +7,59 @@ import inspect
 import math
 import random
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from types import FunctionType
+from typing import Any
 
 from .arguments import safe_repr
 from .errors import ArgumentTypeError
 from .runs import ErrorInfo
-from .schedule import SLICE, CronTimes, FixedRate, Once, Schedule
+from .schedule import SLICE, CronTimes, FixedDelay, FixedRate, Once, Schedule
 from .states import WorkerState
 
 __all__ = ["Signature", "Start"]
 
+_INJECTABLE = ("_data", "_worker")
 
-class Signature(NamedTuple):
+
+class Signature:
     """What start() needs to know of a function, found out once."""
 
-    function: Callable[..., Any]
-    #: Which of ``_data`` and ``_worker`` it names as parameters.
-    injected: frozenset[str]
-    #: None where Python knows none, as for some built-in functions.
-    signature: inspect.Signature | None
-    #: It can be called with the injected arguments alone.
-    plain: bool
+    __slots__ = ("_inspected", "function", "injected", "plain")
 
-    @classmethod
-    def of(cls, function: Callable[..., Any]) -> Signature:
-        """Look at `function`."""
-        try:
-            signature = inspect.signature(function, follow_wrapped=False)
-            if any(p.kind is p.VAR_KEYWORD for p in signature.parameters.values()):
-                # What a decorator hands on is for the function behind it.
-                signature = inspect.signature(function)
-        except (TypeError, ValueError):
-            return cls(function, frozenset(), None, plain=True)
+    def __init__(self, function: Callable[..., Any]) -> None:
+        self.function = function
+        self._inspected: inspect.Signature | None = None
+        known = _read_off(function)
+        if known is None:
+            known = self._inspect()
+        #: Which of ``_data`` and ``_worker`` it names as parameters.
+        self.injected: tuple[str, ...] = known[0]
+        #: It can be called with the injected arguments alone.
+        self.plain: bool = known[1]
+
+    def _inspect(self) -> tuple[tuple[str, ...], bool]:
+        signature = self._signature()
+        if signature is None:
+            return (), True
         by_name = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
         optional = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
         parameters = signature.parameters.values()
-        injected = frozenset(p.name for p in parameters if p.name in ("_data", "_worker") and p.kind in by_name)
+        injected = tuple(p.name for p in parameters if p.name in _INJECTABLE and p.kind in by_name)
         plain = all(p.default is not p.empty or p.kind in optional or p.name in injected for p in parameters)
-        return cls(function, injected, signature, plain)
+        return injected, plain
+
+    def _signature(self) -> inspect.Signature | None:
+        """Return what :func:`inspect.signature` finds; None where it knows nothing, as for some built-in functions."""
+        if self._inspected is None:
+            try:
+                found = inspect.signature(self.function, follow_wrapped=False)
+                if any(p.kind is p.VAR_KEYWORD for p in found.parameters.values()):
+                    # What a decorator hands on is for the function behind it.
+                    found = inspect.signature(self.function)
+                self._inspected = found
+            except (TypeError, ValueError):
+                return None
+        return self._inspected
 
     def bound(self, kwargs: dict[str, Any], injectable: dict[str, Any], where: str, role: str) -> Callable[[], Any]:
         """Return the call of the function with `kwargs` and what it names of `injectable`.
@@ -55,9 +70,9 @@ class Signature(NamedTuple):
             If the function cannot take these arguments; the message begins with `where` and `role`.
         """
         given = {**kwargs, **{name: injectable[name] for name in self.injected}} if self.injected else kwargs
-        if self.signature is not None and (kwargs or not self.plain):
+        if (kwargs or not self.plain) and (signature := self._signature()) is not None:
             try:
-                self.signature.bind(**given)
+                signature.bind(**given)
             except TypeError as error:
                 message = (
                     f"{where} was given {sorted(kwargs)!r}, but {role} {safe_repr(self.function)} says: {error}; "
@@ -65,6 +80,28 @@ class Signature(NamedTuple):
                 )
                 raise ArgumentTypeError(message) from None
         return functools.partial(self.function, **given) if given else self.function
+
+
+def _read_off(function: Callable[..., Any]) -> tuple[tuple[str, ...], bool] | None:
+    """Return `injected` and `plain` of an ordinary function from its code; None for everything else.
+
+    :func:`inspect.signature` takes ten times as long and leaves 1 kB, too much for each of ten
+    thousand workers. A function with attributes may be wrapped or have a signature set: that is left to it.
+    """
+    if type(function) is not FunctionType or function.__dict__:
+        return None
+    code = function.__code__
+    positional, keyword = code.co_argcount, code.co_kwonlyargcount
+    if not positional and not keyword:
+        return (), True
+    names = code.co_varnames[: positional + keyword]
+    injected = tuple(name for name in names[code.co_posonlyargcount :] if name in _INJECTABLE)
+    given = function.__kwdefaults__ or {}
+    required = {
+        *names[: positional - len(function.__defaults__ or ())],
+        *(n for n in names[positional:] if n not in given),
+    }
+    return injected, required.issubset(injected)
 
 
 class Start:
@@ -209,20 +246,25 @@ class Start:
         self.look_at_wall(end, wall_end)
         return missed
 
-    def resume(self, now: float, wall_now: float) -> None:
-        """Choose the next slot after a pause: slots that passed meanwhile are neither run nor counted."""
+    def resume(self, now: float, wall_now: float) -> int:
+        """Choose the next slot after a pause; return how many slots of the grid passed meanwhile and are left out."""
         schedule = self.schedule
-        if isinstance(schedule, Once):
-            return
+        if isinstance(schedule, Once) or (self.retry_at is not None and isinstance(schedule, FixedRate)):
+            return 0
         if isinstance(schedule, CronTimes):
-            if self.wall is None or self.wall < wall_now:
+            skipped = 0
+            if self.wall is None:
                 self.wall = schedule.cron.next_after(wall_now)
+            elif self.wall < wall_now:
+                self.wall, skipped = schedule._replace(catch_up=False).after(self.wall, wall_now)
+                skipped += 1
             self.look_at_wall(now, wall_now)
-        elif self.due >= now:
-            return
-        elif isinstance(schedule, FixedRate):
-            if self.retry_at is None:
-                self.index = schedule.index_from(now)
-                self.due = schedule.slot(self.index)
-        else:
+            return skipped
+        if self.due >= now:
+            return 0
+        if isinstance(schedule, FixedDelay):
             self.due = now + schedule.interval
+            return 0
+        before, self.index = self.index, schedule.index_from(now)
+        self.due = schedule.slot(self.index)
+        return self.index - before

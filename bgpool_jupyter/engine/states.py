@@ -13,6 +13,9 @@ __all__ = ["ACTIVE", "TRANSITIONS", "WorkerState", "next_state"]
 class WorkerState(enum.Enum):
     """Where a worker stands in its life."""
 
+    # Members are singletons, compared by identity. Enum's own hash is Python code, at each look-up below.
+    __hash__ = object.__hash__
+
     #: Registered, never started.
     NEW = "new"
     #: Started; the next run is due later.

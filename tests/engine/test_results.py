@@ -280,6 +280,27 @@ class TestEventLoop:
             worker.result(PATIENCE)
         assert 'raise ValueError("boom")' in worker.last_error.traceback
 
+    @pytest.mark.parametrize("error", [SystemExit(), KeyboardInterrupt()])
+    @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+    def test_a_task_left_behind_cannot_end_the_loop(self, live, error):
+        raised, kept = threading.Event(), []
+
+        async def leave_behind():
+            async def bad():
+                raised.set()
+                raise error
+
+            kept.append(asyncio.ensure_future(bad()))
+
+        async def fine():
+            await asyncio.sleep(0.001)
+            return "fine"
+
+        live.new_actor(leave_behind).start().result(PATIENCE)
+        assert raised.wait(PATIENCE)
+        assert live.new_actor(fine).start().result(PATIENCE) == "fine"
+        assert kept[0].exception() is error
+
     def test_close_cancels_and_leaves_no_thread(self):
         pool = WorkerPool()
         entered, cleaned = threading.Event(), threading.Event()

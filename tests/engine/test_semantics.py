@@ -410,6 +410,7 @@ class Test09Pause:
         pool.clock.advance(1)
         assert starts == [0, 1, 7]
         assert worker.missed_count == 0
+        assert worker.skipped_count == 5
 
     def test_unpause_immediately_runs_at_once(self, pool):
         worker = pool.new_worker(10, lambda: None).start()

@@ -54,6 +54,12 @@ class TestTimeout:
         assert {record.outcome for record in worker.history} == {"done"}
         assert list(pool._deadlines.live()) == []
 
+    def test_in_virtual_time_it_is_noticed_at_the_end(self, pool):
+        worker = pool.new_worker(10, lambda: pool.clock.sleep(3), timeout=2, max_count=1, dispose=False).start()
+        pool.clock.advance(20)
+        assert worker.overdue_count == 1
+        assert worker.history[0].outcome == "overdue"
+
     def test_an_overdue_run_that_raises_keeps_its_error(self, live, eventually):
         def callback(_worker):
             _worker.sleep(PATIENCE)
@@ -132,14 +138,16 @@ class TestRetry:
 
 class TestBreaker:
     def test_too_many_failures_in_a_row_pause_the_worker_with_the_reason(self, pool):
-        heard = []
+        heard, kinds = [], []
         pool.subscribe(lambda event: heard.append(event.text) if event.kind is EventKind.PAUSED else None)
+        pool.subscribe(lambda event: kinds.append(event.kind))
         worker = pool.new_worker(1, lambda: 1 / 0, max_failures=3).start()
         pool.clock.advance(10)
         assert worker.run_count == 3
         assert worker.state is WorkerState.PAUSED
         assert worker.pause_reason == "paused after 3 failures in a row: ZeroDivisionError: division by zero"
         assert heard == [worker.pause_reason]
+        assert kinds[-2:] == [EventKind.FAILED, EventKind.PAUSED]
 
     def test_unpause_gives_it_as_many_again(self, pool):
         worker = pool.new_worker(1, lambda: 1 / 0, max_failures=3).start()
