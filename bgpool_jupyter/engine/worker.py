@@ -90,7 +90,7 @@ class WorkerSnapshot(NamedTuple):
     missed_count: int
     #: Seconds the last run took; None before the first has ended.
     last_duration: float | None
-    #: The last run's error in one line, "" if it had none.
+    #: Why the worker paused itself, or the last run's error in one line; "" if there is neither.
     last_error: str
     #: When the run in flight started; None if there is none.
     since: float | None
@@ -686,7 +686,7 @@ class BackgroundWorker:
             self.failure_count,
             self.missed_count,
             self.last_duration,
-            error.line if error is not None and self.last_run_failed else "",
+            self.pause_reason or (error.line if error is not None and self.last_run_failed else ""),
             run.started if run is not None else None,
             self.is_actor,
             self.running,

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import ast
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any
 
 from IPython.core.error import UsageError
 
 from ..engine import ErrorInfo
-from .cells import RUN_NAMES, compile_body
+from .cells import compile_body
 from .naming import Cell
 
-__all__ = ["callback_of", "evaluate", "refuse_arguments"]
+__all__ = ["JOB_NAMES", "WORKER_NAMES", "callback_of", "evaluate", "refuse_arguments"]
+
+#: What a run of a worker provides to a function that names it, and what a job does.
+WORKER_NAMES = ("_worker", "_data")
+JOB_NAMES = ("_job",)
 
 
 def evaluate(shell: Any, expression: str, option: str) -> Any:
@@ -31,7 +35,9 @@ def evaluate(shell: Any, expression: str, option: str) -> Any:
         raise UsageError(f"{option} {expression!r} cannot be evaluated: {ErrorInfo.of(error).line}") from None
 
 
-def callback_of(shell: Any, code: str, cell: Cell, heading: str = "") -> Callable[..., Any]:
+def callback_of(
+    shell: Any, code: str, cell: Cell, heading: str = "", *, provided: Collection[str] = WORKER_NAMES
+) -> Callable[..., Any]:
     """Return what a run of this code calls.
 
     The name of a function (``poll``, ``lab.poll``) or a lambda stands for that function, as it is now. Any
@@ -47,6 +53,8 @@ def callback_of(shell: Any, code: str, cell: Cell, heading: str = "") -> Callabl
         The cell that has the code.
     heading
         The lines of the cell above the code.
+    provided
+        The parameters that a run of this kind provides.
 
     Raises
     ------
@@ -69,7 +77,7 @@ def callback_of(shell: Any, code: str, cell: Cell, heading: str = "") -> Callabl
         value.close()  # it is the body's, and was not begun
     if not callable(value):
         return body
-    refuse_arguments(value, code.strip())
+    refuse_arguments(value, code.strip(), provided)
     return value  # type: ignore[no-any-return]
 
 
@@ -84,21 +92,21 @@ def _names_a_function(code: str) -> bool:
     return isinstance(node, ast.Name | ast.Lambda)
 
 
-def refuse_arguments(function: Callable[..., Any], code: str) -> None:
+def refuse_arguments(function: Callable[..., Any], code: str, provided: Collection[str] = WORKER_NAMES) -> None:
     """Raise a UsageError if a function cannot be called as a run calls it, with nothing but what a run provides."""
     try:
         signature = inspect.signature(function)
     except (TypeError, ValueError):
         return  # some built-in functions have none
     try:
-        signature.bind(**dict.fromkeys(_provided(signature)))
+        signature.bind(**dict.fromkeys(_named(signature, provided)))
     except TypeError as error:
         raise UsageError(
             f"{code} cannot be called without arguments ({error}); write the call, as in f(1), or lambda: f(1)"
         ) from None
 
 
-def _provided(signature: inspect.Signature) -> list[str]:
-    """Return the parameters that a run provides."""
+def _named(signature: inspect.Signature, provided: Collection[str]) -> list[str]:
+    """Return the parameters that a run provides and the function names."""
     by_name = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
-    return [name for name, parameter in signature.parameters.items() if name in RUN_NAMES and parameter.kind in by_name]
+    return [name for name, parameter in signature.parameters.items() if name in provided and parameter.kind in by_name]

@@ -37,6 +37,8 @@ def export_text(workers: Iterable[BackgroundWorker]) -> str:
 def _export_one(worker: BackgroundWorker) -> str:
     if worker.source is None:
         return f"# {clean_text(worker.name)} ({worker.schedule}) was made from Python: no magic can make it"
+    if worker.name.splitlines() != [worker.name]:
+        return f"# {clean_text(worker.name)} ({worker.schedule}) has a name that no magic can write"
     first, _, body = worker.source.partition("\n")
     is_cell = first.startswith("%%")
     magic, _, line = first.lstrip("%").partition(" ")

@@ -13,7 +13,7 @@ from ..background import default_pool
 from ..engine import BackgroundWorker, Cron, Job, PoolError, WorkerPool
 from ..table import WorkerTable
 from .capture import OutputCapture
-from .definitions import callback_of, evaluate, refuse_arguments
+from .definitions import JOB_NAMES, callback_of, evaluate, refuse_arguments
 from .export import read_definition
 from .grammar import ACTOR, JOB, POOL, WORKER
 from .naming import Cell, NameBook, function_name
@@ -48,6 +48,11 @@ def _answers(parser: MagicParser) -> Callable[[Callable[Concatenate[M, P], R]], 
         return magic
 
     return decorate
+
+
+def _has_code(text: str) -> bool:
+    """Return whether there is more than empty lines and comments."""
+    return any(line.strip() and not line.lstrip().startswith("#") for line in text.splitlines())
 
 
 @magics_class
@@ -119,7 +124,8 @@ class PoolMagics(Magics):
     @_answers(JOB)
     def bgjob(self, line: str, cell: str | None = None) -> Job:  # noqa: D102
         options, code = self._definition(JOB, line, cell)
-        task = callback_of(self.shell, code, Cell.current(self.shell), _heading("bgjob", line, cell))
+        cell_now = Cell.current(self.shell)
+        task = callback_of(self.shell, code, cell_now, _heading("bgjob", line, cell), provided=JOB_NAMES)
         return self.pool.run_job(task, options["name"])
 
     @no_var_expand
@@ -141,13 +147,15 @@ class PoolMagics(Magics):
     def _definition(self, parser: MagicParser, line: str, cell: str | None) -> tuple[dict[str, Any], str]:
         """Return the options and the code of a line or a cell."""
         options, code = read_definition(parser, line, is_cell=cell is not None)
+        if len((options["name"] or "").splitlines()) > 1:
+            raise UsageError(f"--name {options['name']!r} has more than one line; write one")
         if options.get("retry") and options["retries"] is not None:
             raise UsageError("--retry and --retries exclude each other: --retry repeats without limit; leave one out")
         if cell is not None:
-            if not cell.strip():
+            if not _has_code(cell):
                 raise UsageError(f"the cell of %{parser.magic} is empty; put code below its line")
             return options, cell
-        if not code.strip():
+        if not _has_code(code):
             interval = " 5s" if parser is WORKER else ""
             raise UsageError(
                 f"the code is missing; write {parser.magic}{interval} code, "
@@ -192,9 +200,15 @@ class PoolMagics(Magics):
         )
         worker.source = text
         worker.cell = cell.number
+        if not options["no_start"]:
+            try:
+                worker.start()
+            except PoolError:
+                pool.remove(worker)
+                raise
         for old in existing:
             pool.remove(old)
-        return worker if options["no_start"] else worker.start()
+        return worker
 
     def _expressions(self, options: dict[str, Any]) -> dict[str, Any]:
         """Return the values of the options that are expressions."""

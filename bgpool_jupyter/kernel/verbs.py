@@ -86,7 +86,7 @@ class Verbs:
         self, names: Sequence[str], method: Callable[[str], list[BackgroundWorker]], nothing: str
     ) -> WorkerTable:
         patterns = self._patterns(names)
-        changed = [worker for pattern in patterns for worker in method(pattern)]
+        changed = list(dict.fromkeys(worker for pattern in patterns for worker in method(pattern)))
         if self._pool.find_workers() or changed:
             return WorkerTable(changed, f"nothing changed: {nothing}", self._pool.clock.time)
         return WorkerTable()

@@ -147,6 +147,7 @@ class TestBreaker:
         assert worker.state is WorkerState.PAUSED
         assert worker.pause_reason == "paused after 3 failures in a row: ZeroDivisionError: division by zero"
         assert heard == [worker.pause_reason]
+        assert worker.snapshot().last_error == worker.pause_reason
         assert kinds[-2:] == [EventKind.FAILED, EventKind.PAUSED]
 
     def test_unpause_gives_it_as_many_again(self, pool):

@@ -6,6 +6,7 @@ import pytest
 
 from bgpool_jupyter.background import default_pool
 from bgpool_jupyter.engine import Job
+from bgpool_jupyter.kernel.export import export_text
 
 # -- what they make
 
@@ -424,3 +425,52 @@ def test_help_names_every_option(notebook):
     ):
         assert f" {option}" in text
     assert "--delay DURATION" in notebook.shell.find_line_magic("bgactor").__doc__
+
+
+# -- what can be foreseen is refused before a worker is touched
+
+
+@pytest.mark.parametrize(
+    ("cell", "message"),
+    [
+        (
+            "%bgworker -n a 1s needs_job",
+            "needs_job cannot be called without arguments (missing a required argument: '_job')",
+        ),
+        ("%bgworker -n a --finished needs_job 1s good", "--finished needs_job cannot be called without arguments"),
+        ("%bgworker -n a 1s # only a comment", "the code is missing; write %bgworker 5s code"),
+        ("%%bgworker -n a 1s\n# only\n\n# comments", "the cell of %%bgworker is empty; put code below its line"),
+    ],
+)
+def test_refusal_leaves_the_old_worker(notebook, cell, message):
+    notebook.run("def good(): pass\ndef needs_job(_job): pass")
+    worker = notebook.run("%bgworker -n a 1s good")
+    assert notebook.refused(cell).startswith(message)
+    assert notebook.pool.find_workers() == [worker]
+    assert worker.running
+
+
+def test_job_is_not_given_what_a_worker_is(notebook):
+    notebook.run("def needs_data(_data): pass\ndef needs_job(_job): return _job.name")
+    assert notebook.refused("%bgjob needs_data").startswith("needs_data cannot be called without arguments")
+    job = notebook.run("%bgjob --name j needs_job")
+    notebook.advance(0)
+    assert job.result(0) == "j"
+
+
+def test_worker_that_matches_twice_is_shown_once(notebook):
+    notebook.run("%bgworker -n both 1s 1")
+    assert len(notebook.run("%bgpool run both bo*")) == 1
+
+
+def test_name_must_be_one_line(notebook):
+    message = notebook.refused("get_ipython().run_line_magic('bgworker', '-n two\\x85lines 5s 1')")
+    assert message == "--name 'two\\x85lines' has more than one line; write one"
+
+
+def test_worker_with_a_name_of_two_lines_is_a_comment_in_an_export(notebook):
+    worker = notebook.run("%bgworker -n poll 5s 1")
+    worker.name = "two\nlines"
+    (line,) = export_text(notebook.pool.find_workers()).splitlines()
+    assert line.startswith("# two")
+    assert line.endswith("(every 5 s) has a name that no magic can write")
