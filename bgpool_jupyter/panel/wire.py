@@ -105,7 +105,7 @@ def _dump(rows: Sequence[tuple[Any, ...]]) -> bytes:
 
 def trend(history: Sequence[RunRecord]) -> list[tuple[float, int]]:
     """Return the last runs for the little picture: the duration in seconds, and whether the run failed."""
-    return [(_figures(run.duration), int(run.outcome == "failed")) for run in history[-TREND_LENGTH:]]
+    return [(_figures(run.duration), int(run.outcome in ("failed", "overdue"))) for run in history[-TREND_LENGTH:]]
 
 
 def detail_key(worker: BackgroundWorker) -> tuple[Any, ...]:

@@ -163,3 +163,15 @@ def test_detail_key_changes_with_what_is_shown(pool: ManualPool) -> None:
     assert first != fresh
     pool.clock.advance(1)
     assert wire.detail_key(worker) != first
+
+
+def test_trend_marks_what_failed_and_what_was_overdue(pool: ManualPool) -> None:
+    def work() -> None:
+        if worker.run_count == 2:
+            raise ValueError
+        if worker.run_count == 3:
+            pool.clock.sleep(0.5)
+
+    worker = pool.new_worker(1, work, timeout=0.2, max_count=4, dispose=False).start()
+    pool.clock.advance(10)
+    assert [bad for _, bad in wire.trend(worker.history)] == [0, 1, 1, 0]

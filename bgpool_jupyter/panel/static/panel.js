@@ -1420,10 +1420,15 @@ function drawTrend(svg, runs) {
   svg.setAttribute("aria-label", last.length ? `last ${plural(last.length, "run")}, ${failures} failed, longest ${formatDuration(longest)}` : "no runs yet");
 }
 
+/** Tell whether a run went wrong: it raised, or took longer than its timeout. */
+function isBad(outcome) {
+  return outcome === "failed" || outcome === "overdue";
+}
+
 function runTitle(run) {
   const head = make("div", "bgp-run-head");
   head.append(make("b", "", `run ${run.number.toLocaleString("en")}`), make("span", "", formatClock(run.started)));
-  const how = make("span", `bgp-run-${run.outcome === "failed" ? "bad" : "ok"}`);
+  const how = make("span", `bgp-run-${isBad(run.outcome) ? "bad" : "ok"}`);
   if (run.outcome === "running") how.dataset.since = run.started;
   else how.textContent = `${run.outcome} in ${formatDuration(run.duration)}`;
   head.append(how);
@@ -1452,11 +1457,11 @@ function runTable(detail) {
   top.append(head);
   const body = make("tbody");
   for (const run of [...(detail.current ? [detail.current] : []), ...detail.runs]) {
-    const line = make("tr", run.outcome === "failed" ? "is-bad" : "");
+    const line = make("tr", isBad(run.outcome) ? "is-bad" : "");
     const duration = make("td", "", run.outcome === "running" ? "" : formatDuration(run.duration));
     if (run.outcome === "running") duration.dataset.since = run.started;
     line.append(make("td", "", run.number.toLocaleString("en")), make("td", "", formatClock(run.started)), duration);
-    line.append(make("td", "", run.outcome === "failed" ? "✕ failed" : run.outcome), make("td", "", run.note ?? ""));
+    line.append(make("td", "", isBad(run.outcome) ? `✕ ${run.outcome}` : run.outcome), make("td", "", run.note ?? ""));
     body.append(line);
   }
   table.append(top, body);
