@@ -387,7 +387,7 @@ class ThreadCrew:
             # One hold of the lock from the end of a run, or of the wait, to the beginning of the next.
             with lock:
                 if result is not None and run is not None:
-                    runs.end(seat.task[2], run, result, on_crew=True)
+                    runs._end_run(seat.task[2], run, result, on_crew=True)
                     seat.task = result = None
                 elif seat.parked:
                     searching = self._unpark(seat)
@@ -396,7 +396,7 @@ class ThreadCrew:
             self._flush()
             if run is not None:
                 self.request()
-                result = runs.call(seat.task[2], run)
+                result = runs._call_run(seat.task[2], run)
                 if result is None:  # the rest of it goes on elsewhere
                     seat.task = None
             elif seat.parked:
@@ -424,7 +424,7 @@ class ThreadCrew:
             entry = self.deadlines.pop_due(now)
             if entry is None:
                 return None
-            run = self._runs.begin(entry)
+            run = self._runs._begin_run(entry)
             if run is not None:
                 seat.task = entry
                 if not self._searching and (self.ready or (self._leader is None and self.deadlines.heap)):

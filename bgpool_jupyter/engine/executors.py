@@ -30,15 +30,15 @@ class OwnedLock(Protocol):
 class Runs(Protocol):
     """What an executor asks of its pool to execute a due entry on a thread of its own."""
 
-    def begin(self, entry: tuple[float, int, Any], /) -> RunningRun | None:
+    def _begin_run(self, entry: tuple[float, int, Any], /) -> RunningRun | None:
         """Begin the run of a due entry; None if there is none to begin any more. Under the lock."""
         ...
 
-    def call(self, worker: Any, run: RunningRun, /) -> Result | None:
+    def _call_run(self, worker: Any, run: RunningRun, /) -> Result | None:
         """Call the callback; None if it goes on elsewhere and ends there. Without the lock."""
         ...
 
-    def end(self, worker: Any, run: RunningRun, result: Result, /, *, on_crew: bool) -> None:
+    def _end_run(self, worker: Any, run: RunningRun, result: Result, /, *, on_crew: bool) -> None:
         """Note the end of a run. Under the lock. `on_crew`: this thread looks at the deadlines before it parks."""
 
 

@@ -326,17 +326,17 @@ class Machine:
     def _run_entry(self, entry: tuple[float, int, Any]) -> None:
         """Run the worker of a due entry on this thread, unless it was stopped meanwhile."""
         with self._lock:
-            run = self.begin(entry)
+            run = self._begin_run(entry)
         if self._deferred:
             self._flush()
         if run is None:
             return
         worker = entry[2]
-        result = self.call(worker, run)
+        result = self._call_run(worker, run)
         if result is not None:
             self._close_run(worker, run, result)
 
-    def call(self, worker: BackgroundWorker, run: RunningRun) -> Result | None:
+    def _call_run(self, worker: BackgroundWorker, run: RunningRun) -> Result | None:
         """Call the callback; None if it gave a coroutine that was handed over. For the executor, without the lock."""
         capture = self.capture
         output = None
@@ -369,7 +369,7 @@ class Machine:
 
     def _close_run(self, worker: BackgroundWorker, run: RunningRun, result: Result) -> None:
         with self._lock:
-            self.end(worker, run, result, on_crew=False)
+            self._end_run(worker, run, result, on_crew=False)
             if self._ready:
                 self._executor.look()
         if self._deferred:
@@ -383,7 +383,7 @@ class Machine:
         self._note_overdue(worker, run)
         run.ask_to_stop()
 
-    def begin(self, entry: tuple[float, int, Any]) -> RunningRun | None:
+    def _begin_run(self, entry: tuple[float, int, Any]) -> RunningRun | None:
         """Begin the run of a due entry; None if there is none to begin. For the executor, under the lock."""
         if self._touched is not None:
             self._mend()
@@ -424,7 +424,7 @@ class Machine:
             self._hub.changed(worker.id)
         return run
 
-    def end(self, worker: BackgroundWorker, run: RunningRun, result: Result, *, on_crew: bool) -> None:
+    def _end_run(self, worker: BackgroundWorker, run: RunningRun, result: Result, *, on_crew: bool) -> None:
         """Note the end of a run and choose what comes next. For the executor, under the lock."""
         if self._touched is not None:
             self._mend()
