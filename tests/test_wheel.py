@@ -72,10 +72,13 @@ def test_metadata(wheel: Path) -> None:
     needed = {line.split(";")[0].strip() for line in metadata.get_all("Requires-Dist", []) if "extra ==" not in line}
     assert {name.rstrip("0123456789.,<>=!* ") for name in needed} == {
         "anywidget",
+        "cronsim",
         "ipykernel",
         "ipython",
         "ipywidgets",
         "traitlets",
+        "tzdata",
+        "tzlocal",
     }
 
 

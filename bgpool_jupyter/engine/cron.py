@@ -5,13 +5,14 @@ from __future__ import annotations
 import math
 from datetime import datetime, tzinfo
 from itertools import islice
+from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
-
-from cronsim import CronSim, CronSimError
-from tzlocal import get_localzone
 
 from .arguments import safe_repr
 from .errors import ArgumentTypeError, ArgumentValueError
+
+if TYPE_CHECKING:
+    from cronsim import CronSim
 
 __all__ = ["Cron"]
 
@@ -56,6 +57,8 @@ class Cron:
         self.expression = expression
         #: The time zone in which it is read.
         self.zone = _zone(timezone)
+        from cronsim import CronSim, CronSimError  # noqa: PLC0415 - see _instants
+
         try:
             first = next(CronSim(expression, datetime.now(self.zone)), None)
         except CronSimError as error:
@@ -70,17 +73,17 @@ class Cron:
 
     def next_after(self, instant: float) -> float:
         """Return the first matching instant after `instant`, both UTC epoch seconds; infinity if there is none."""
-        found = next(CronSim(self.expression, datetime.fromtimestamp(instant, self.zone)), None)
+        found = next(_instants(self.expression, datetime.fromtimestamp(instant, self.zone)), None)
         return math.inf if found is None else found.timestamp()
 
     def preview(self, count: int = 5, after: datetime | None = None) -> list[datetime]:
         """Return the next `count` matching instants after `after`, an aware datetime; None is now."""
         begin = datetime.now(self.zone) if after is None else after.astimezone(self.zone)
-        return list(islice(CronSim(self.expression, begin), count))
+        return list(islice(_instants(self.expression, begin), count))
 
     def explain(self) -> str:
         """Return the expression in English."""
-        return str(CronSim(self.expression, datetime.now(self.zone)).explain())
+        return str(_instants(self.expression, datetime.now(self.zone)).explain())
 
     def __eq__(self, other: object) -> bool:
         """Compare expression and zone."""
@@ -95,8 +98,17 @@ class Cron:
         return f"Cron({self.expression!r}, {str(self.zone)!r})"
 
 
+def _instants(expression: str, begin: datetime) -> CronSim:
+    # Imported here, so that a pool without cron expressions needs the standard library alone.
+    from cronsim import CronSim  # noqa: PLC0415
+
+    return CronSim(expression, begin)
+
+
 def _zone(timezone: object) -> tzinfo:
     if timezone is None:
+        from tzlocal import get_localzone  # noqa: PLC0415 - see _instants
+
         return get_localzone()
     if isinstance(timezone, tzinfo):
         return timezone
