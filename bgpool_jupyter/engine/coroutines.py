@@ -1,4 +1,4 @@
-"""Coroutine functions as callbacks: awaited on the thread of the run."""
+"""Coroutines that are run to their end on the calling thread: those of jobs, and all in virtual time."""
 
 from __future__ import annotations
 

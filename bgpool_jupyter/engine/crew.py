@@ -17,7 +17,7 @@ Guarantees
 Locks
     One lock, the pool's, guards everything here but `ready`, a deque that is filled and drained
     without it. It is re-entrant only so that a thread can ask whether it holds it itself: see
-    :meth:`ThreadCrew.submitted` and ``WorkerPool._change``.
+    :meth:`ThreadCrew.submitted` and ``Machine._change``.
 """
 
 from __future__ import annotations

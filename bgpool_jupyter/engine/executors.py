@@ -1,8 +1,8 @@
 """Where runs are executed: what a pool asks of an executor, and the executor that uses the caller's thread.
 
 Every executor has the same two sources of work. *Deadlines* hold workers that are due later;
-*ready* holds what can be executed now. What is executed is either a due entry of the deadlines,
-which the pool knows how to run, or anything with a method ``execute(seat)``.
+*ready* holds what can be executed now: anything with a method ``execute(seat)``. How a due entry is
+run, the pool knows (:class:`Runs`).
 """
 
 from __future__ import annotations
