@@ -12,9 +12,18 @@ from typing import Any, Generic, TypeVar, overload
 from .engine.jobs import Job
 from .engine.output import RunCapture
 from .engine.pool import WorkerPool
+from .engine.recorder import Recorder
 from .engine.worker import BackgroundWorker
 
-__all__ = ["BackgroundWorkerPool", "WorkerEntry", "WorkerQueue", "WorkerTimer", "default_pool", "set_default_capture"]
+__all__ = [
+    "BackgroundWorkerPool",
+    "WorkerEntry",
+    "WorkerQueue",
+    "WorkerTimer",
+    "default_pool",
+    "set_default_capture",
+    "set_default_recorder",
+]
 
 T = TypeVar("T")
 
@@ -24,6 +33,7 @@ WorkerEntry = tuple[float, int, str]
 _pool: WorkerPool | None = None
 _pool_lock = Lock()
 _capture: RunCapture | None = None
+_recorder: Recorder | None = None
 
 
 def default_pool() -> WorkerPool:
@@ -42,6 +52,7 @@ def default_pool() -> WorkerPool:
     # Made outside the lock: a __del__ that runs while a pool is made may come here itself.
     fresh = WorkerPool(name="default")
     fresh.capture = _capture
+    fresh.recorder = _recorder
     with _pool_lock:
         if _pool is None or _pool.closed:
             _pool = fresh
@@ -54,6 +65,14 @@ def set_default_capture(capture: RunCapture | None) -> None:
     _capture = capture
     if _pool is not None:
         _pool.capture = capture
+
+
+def set_default_recorder(recorder: Recorder | None) -> None:
+    """Have `recorder` told of every run of the default pool and of its successors; None ends that."""
+    global _recorder  # noqa: PLW0603 - the one recorder of the process
+    _recorder = recorder
+    if _pool is not None:
+        _pool.recorder = recorder
 
 
 class _Live(Generic[T]):

@@ -19,10 +19,10 @@ PACKAGE = "bgpool_jupyter"
 FILES = {
     "engine": (
         "errors arguments clock cron schedule deadlines globs output coroutines results loop retry states settings "
-        "events runs calls jobs starts worker executors crew machine pool __init__"
+        "events runs frames lints stacks calls jobs starts worker recorder executors crew machine pool __init__"
     ),
     "kernel": (
-        "__init__ times options grammar naming capture inputs cells definitions reports export verbs completion "
+        "__init__ times options grammar naming capture inputs cells definitions reports stacks export verbs debugging completion "
         "magics lifecycle"
     ),
     "panel": "wire commands route model panel __init__",
@@ -38,18 +38,19 @@ class Room(NamedTuple):
 
 #: A file that stands directly in the package is a room of its own.
 ROOMS = {
-    # pandas only inside BackgroundWorker.to_frame(); that the import of the engine loads none is tested below.
+    # pandas only inside to_frame() and history_frame(); that the import of the engine loads none is tested below.
     "engine": Room(packages=frozenset({"cronsim", "pandas", "tzlocal"})),
     "background": Room(frozenset({"engine"})),
-    "table": Room(frozenset({"engine"})),
+    "card": Room(frozenset({"engine"})),
+    "table": Room(frozenset({"engine", "card"})),
     "testing": Room(frozenset({"engine"})),
-    "kernel": Room(frozenset({"engine", "background", "table"}), frozenset({"IPython"})),
+    "kernel": Room(frozenset({"engine", "background", "card", "table"}), frozenset({"IPython"})),
     "panel": Room(
-        frozenset({"engine", "background", "table"}),
+        frozenset({"engine", "background", "card", "table"}),
         frozenset({"IPython", "anywidget", "ipywidgets", "traitlets"}),
     ),
     # The root ties the rooms together, inside functions; that nothing heavy is loaded by its import is tested below.
-    "": Room(frozenset({"engine", "background", "table", "testing", "kernel", "panel"}), frozenset({"IPython"})),
+    "": Room(frozenset({"engine", "background", "card", "table", "testing", "kernel", "panel"}), frozenset({"IPython"})),
 }
 
 

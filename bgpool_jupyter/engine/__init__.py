@@ -16,15 +16,19 @@ from .errors import (
 )
 from .events import ChangeFeed, EventKind, PoolEvent, Subscription
 from .executors import InlineExecutor
+from .frames import HISTORY_COLUMNS
 from .jobs import Job, JobState
+from .lints import Lint
 from .output import RunCapture, RunOutput
 from .pool import WorkerPool
+from .recorder import Recorder
 from .retry import Retry
 from .runs import ErrorInfo, Progress, RunningRun, RunRecord
 from .states import TRANSITIONS, WorkerState
 from .worker import BackgroundWorker, WorkerSnapshot
 
 __all__ = [
+    "HISTORY_COLUMNS",
     "TRANSITIONS",
     "ArgumentTypeError",
     "ArgumentValueError",
@@ -40,10 +44,12 @@ __all__ = [
     "JobCancelled",
     "JobState",
     "JobTimeout",
+    "Lint",
     "PoolClosed",
     "PoolError",
     "PoolEvent",
     "Progress",
+    "Recorder",
     "Retry",
     "RunCapture",
     "RunFailed",

@@ -12,7 +12,11 @@ from .coroutines import run_coroutine
 from .output import RunCapture, RunOutput
 from .runs import DONE, ENDED, FAILED, STOPPED, ErrorInfo
 
-__all__ = ["Result", "await_captured", "call_captured"]
+__all__ = ["Report", "Result", "await_captured", "call_captured"]
+
+
+#: Is told of what a call raised, as text and as it is.
+Report = Callable[[ErrorInfo, BaseException], None]
 
 
 class Result(NamedTuple):
@@ -32,7 +36,7 @@ def call_captured(
     call: Callable[[], Any],
     capture: RunCapture | None,
     output: RunOutput | None,
-    report: Callable[[ErrorInfo], None],
+    report: Report,
     hand_over: Callable[[Coroutine[Any, Any, Any]], None] | None = None,
 ) -> Result | None:
     """Call, on this thread, in a copy of its context: what a callback sets there is gone with the run.
@@ -48,7 +52,7 @@ def _call_captured(
     call: Callable[[], Any],
     capture: RunCapture | None,
     output: RunOutput | None,
-    report: Callable[[ErrorInfo], None],
+    report: Report,
     hand_over: Callable[[Coroutine[Any, Any, Any]], None] | None,
 ) -> Result | None:
     token = capture.enter(output) if capture is not None and output is not None else None
@@ -73,7 +77,7 @@ async def await_captured(
     coroutine: Coroutine[Any, Any, Any],
     capture: RunCapture | None,
     output: RunOutput | None,
-    report: Callable[[ErrorInfo], None],
+    report: Report,
 ) -> Result:
     """Await a coroutine, on the event loop's thread; a task that is cancelled counts as stopped."""
     token = capture.enter(output) if capture is not None and output is not None else None
@@ -91,7 +95,7 @@ async def await_captured(
     return _returned(value)
 
 
-def _failed(raised: BaseException, capture: RunCapture | None, report: Callable[[ErrorInfo], None]) -> Result:
+def _failed(raised: BaseException, capture: RunCapture | None, report: Report) -> Result:
     error = ErrorInfo.of(raised, capture)
-    report(error)
+    report(error, raised)
     return Result(None, error, FAILED)

@@ -9,9 +9,35 @@ import threading
 from collections.abc import Callable, Coroutine
 from typing import Any
 
-__all__ = ["LoopThread"]
+__all__ = ["LoopTask", "LoopThread"]
 
 _logger = logging.getLogger("bgpool_jupyter")
+
+
+class LoopTask:
+    """A coroutine that was handed to the loop.
+
+    Notes
+    -----
+    Threads: may be used from any thread; returns at once.
+    """
+
+    __slots__ = ("_loop", "task")
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        #: None until the loop has taken it up.
+        self.task: asyncio.Task[Any] | None = None
+
+    def cancel(self) -> None:
+        """Cancel the task. May be called more than once."""
+        with contextlib.suppress(RuntimeError):  # the loop was closed meanwhile
+            self._loop.call_soon_threadsafe(self._cancel)
+
+    def _cancel(self) -> None:
+        # What is called on the loop keeps its order, so that the task is there.
+        if self.task is not None:
+            self.task.cancel()
 
 
 class LoopThread:
@@ -28,31 +54,17 @@ class LoopThread:
         # Guards the first start alone. Whoever holds it calls no code of users.
         self._lock = threading.Lock()
 
-    def run(
-        self, coroutine: Coroutine[Any, Any, Any], ended: Callable[[asyncio.Task[Any]], None]
-    ) -> Callable[[], None]:
-        """Run `coroutine` as a task on the loop; `ended` is called there with the task when it has really ended.
-
-        Returns
-        -------
-        Callable
-            Cancels the task. It may be called from any thread and more than once.
-        """
+    def run(self, coroutine: Coroutine[Any, Any, Any], ended: Callable[[asyncio.Task[Any]], None]) -> LoopTask:
+        """Run `coroutine` as a task on the loop; `ended` is called there with the task when it has really ended."""
         loop = self._started()
-        tasks: list[asyncio.Task[Any]] = []
+        handle = LoopTask(loop)
 
         def begin() -> None:
-            task = loop.create_task(coroutine)
-            tasks.append(task)
+            handle.task = task = loop.create_task(coroutine)
             task.add_done_callback(ended)
 
-        def cancel() -> None:
-            # What is called on the loop keeps its order, so that the task is there.
-            with contextlib.suppress(RuntimeError):  # the loop was closed meanwhile
-                loop.call_soon_threadsafe(lambda: tasks[0].cancel())  # noqa: PLW0108 - tasks is filled on the loop
-
         loop.call_soon_threadsafe(begin)
-        return cancel
+        return handle
 
     def _started(self) -> asyncio.AbstractEventLoop:
         loop = self._loop

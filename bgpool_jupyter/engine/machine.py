@@ -23,11 +23,12 @@ import asyncio
 import functools
 import math
 import threading
+from _thread import get_ident
 from collections import deque
 from collections.abc import Callable, Coroutine
 from typing import Any, cast
 
-from .arguments import check_instant, check_number
+from .arguments import check_instant, check_number, safe_repr
 from .calls import Result, await_captured, call_captured
 from .clock import Clock
 from .errors import PoolClosed, PoolError
@@ -35,8 +36,9 @@ from .events import EventKind, Hub, Subscription
 from .executors import Executor, OwnedLock
 from .loop import LoopThread
 from .output import RunCapture, RunOutput
+from .recorder import Recorder
 from .retry import Retry
-from .runs import ENDED, STOPPED, ErrorInfo, RunningRun
+from .runs import ENDED, STOPPED, ErrorInfo, RunningRun, RunRecord, outside
 from .schedule import duration_text
 from .starts import Start
 from .states import ACTIVE, WorkerState, next_state
@@ -86,6 +88,8 @@ class Machine:
         self.clock: Clock = clock
         #: Leads what runs print into their records; None leaves output alone.
         self.capture: RunCapture | None = None
+        #: Is told of every run; None keeps records only for as long as the pool lives.
+        self.recorder: Recorder | None = None
         self.closed = False
         self._executor = executor
         self._ready = executor.ready
@@ -340,13 +344,16 @@ class Machine:
         """Call the callback; None if it gave a coroutine that was handed over. For the executor, without the lock."""
         capture = self.capture
         output = None
+        run.thread = get_ident()
         if capture is not None:
             run.output = output = RunOutput()
         report = functools.partial(self._report, worker, run)
         hand_over = None if self._executor.inline else functools.partial(self._hand_over, worker, run, capture, output)
         return call_captured(run.start.call, capture, output, report, hand_over)
 
-    def _report(self, worker: BackgroundWorker, run: RunningRun, error: ErrorInfo) -> None:
+    def _report(self, worker: BackgroundWorker, run: RunningRun, error: ErrorInfo, raised: BaseException) -> None:
+        if worker._keep_frames:
+            worker.kept_error = raised.with_traceback(outside(raised.__traceback__))
         self._hub.log(f"run {run.number} of worker {worker._name!r} failed: {error.line}\n{error.traceback}")
 
     def _hand_over(
@@ -365,7 +372,8 @@ class Machine:
             self._close_run(worker, run, result)
 
         report = functools.partial(self._report, worker, run)
-        run.cancel_with(self._loop.run(await_captured(coroutine, capture, output, report), ended))
+        run.handle = handle = self._loop.run(await_captured(coroutine, capture, output, report), ended)
+        run.cancel_with(handle.cancel)
 
     def _close_run(self, worker: BackgroundWorker, run: RunningRun, result: Result) -> None:
         with self._lock:
@@ -422,7 +430,15 @@ class Machine:
             self._executor.armed(overdue_at)  # by another thread: this one will be inside of the callback
         if self._hub.feeds:
             self._hub.changed(worker.id)
+        if self.recorder is not None:
+            self._tell(self.recorder.began, worker, run)
         return run
+
+    def _tell(self, method: Callable[..., None], *what: object) -> None:
+        try:
+            method(*what)
+        except Exception as error:
+            self._hub.log(f"the recorder raised {safe_repr(error)}; the run goes on")
 
     def _end_run(self, worker: BackgroundWorker, run: RunningRun, result: Result, *, on_crew: bool) -> None:
         """Note the end of a run and choose what comes next. For the executor, under the lock."""
@@ -453,7 +469,10 @@ class Machine:
             self._deadlines.cancel(run.watchdog)
             if not run.overdue and run.elapsed() > (worker._timeout or math.inf):
                 self._note_overdue(worker, run)  # in virtual time nobody could notice meanwhile
-        worker._record(run.record(now, result.outcome, result.value, error))
+        record = run.record(now, result.outcome, result.value, error)
+        worker._record(record)
+        if self.recorder is not None:
+            self._tell(self.recorder.ended, worker, run, RunRecord._make(record))
         if run.output is not None:
             worker._drop_old_displays()
         run.start.last = (result.value, error)
@@ -528,7 +547,7 @@ class Machine:
             start.finish_claimed = True
         output = worker._last_output()
 
-        def report(error: ErrorInfo) -> None:
+        def report(error: ErrorInfo, raised: BaseException) -> None:  # noqa: ARG001 - only runs keep frames
             worker.finished_error = error
             output.write("stderr", f"finished failed:\n{error.traceback}")
             self._hub.log(f"finished of worker {worker._name!r} failed: {error.line}\n{error.traceback}")

@@ -8,6 +8,7 @@ import weakref
 from collections import deque
 from collections.abc import Callable, Iterable
 from datetime import datetime
+from operator import itemgetter
 from typing import Any, Self, TypeVar
 
 from .arguments import (
@@ -27,6 +28,7 @@ from .cron import Cron
 from .errors import ArgumentValueError, PoolError, WorkerNotFound
 from .events import ChangeFeed, EventKind, PoolEvent, Subscription
 from .executors import Executor
+from .frames import history_frame, run_row
 from .globs import matcher
 from .jobs import Balance, Job
 from .machine import Machine
@@ -110,6 +112,7 @@ class WorkerPool(Machine):
         timeout: float | None = None,
         retry: Retry | int | None = None,
         max_failures: int | None = None,
+        keep_frames: bool | None = False,
     ) -> BackgroundWorker:
         """Create and register a worker that runs `callback` periodically; nothing runs before its start().
 
@@ -155,6 +158,9 @@ class WorkerPool(Machine):
         max_failures
             Count of failed runs in a row, at least 1, after which the worker pauses itself and says why
             (:attr:`BackgroundWorker.pause_reason`); None for no limit.
+        keep_frames
+            Whether the exception of the last run that failed is kept with its frames, and with them all their
+            data, for a debugger (:attr:`BackgroundWorker.kept_error`).
 
         Returns
         -------
@@ -185,6 +191,7 @@ class WorkerPool(Machine):
             timeout=check_timeout_setting(timeout, "timeout"),
             retry=check_retry(retry),
             max_failures=check_count(max_failures, "max_failures"),
+            keep_frames=check_flag(keep_frames, "keep_frames", default=False),
             name=check_name(name),
             start_with_delay=check_flag(start_with_delay, "start_with_delay", default=False),
             max_count=check_count(max_count),
@@ -209,6 +216,7 @@ class WorkerPool(Machine):
         *,
         timeout: float | None = None,
         retry: Retry | int | None = None,
+        keep_frames: bool | None = False,
     ) -> BackgroundWorker:
         """Create and register a worker that runs `callback` once; nothing runs before its start().
 
@@ -222,7 +230,7 @@ class WorkerPool(Machine):
             The instant of the run in UTC epoch seconds, or as a datetime with a time zone; one that has
             passed means at once. The wall clock is looked at again at least once a minute, so that a
             clock that is set, or a suspend, is honoured. None: not given.
-        name, dispose, finished, ignore_exception, data, timeout, retry
+        name, dispose, finished, ignore_exception, data, timeout, retry, keep_frames
             As for :meth:`new_worker`.
 
         Returns
@@ -252,6 +260,7 @@ class WorkerPool(Machine):
             timeout=check_timeout_setting(timeout, "timeout"),
             retry=check_retry(retry),
             max_failures=None,
+            keep_frames=check_flag(keep_frames, "keep_frames", default=False),
             is_actor=True,
             name=check_name(name),
             start_with_delay=False,
@@ -400,6 +409,22 @@ class WorkerPool(Machine):
             return [worker.snapshot() for worker in list(self._workers.values())]
         found = (self._workers.get(worker_id) for worker_id in sorted(ids))
         return [worker.snapshot() for worker in found if worker is not None]
+
+    def history_frame(self, name: str | None = None) -> Any:
+        """Return the runs that the workers remember as a pandas DataFrame, a row a run, earliest first.
+
+        Parameters
+        ----------
+        name
+            A glob of workers' names; None for all that are in the pool.
+
+        Raises
+        ------
+        ImportError
+            If pandas is not installed.
+        """
+        rows = [run_row(worker._name, record) for worker in self.find_workers(name) for record in worker.history]
+        return history_frame(sorted(rows, key=itemgetter("started")))
 
     def jobs(self) -> list[Job]:
         """Return the jobs that wait, those that run, and the last 50 that were made, oldest first."""

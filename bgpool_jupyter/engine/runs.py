@@ -12,6 +12,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from .arguments import encodable, safe_repr
+from .loop import LoopTask
 from .output import RunCapture, RunOutput
 
 if TYPE_CHECKING:
@@ -32,6 +33,9 @@ __all__ = [
     "Progress",
     "RunRecord",
     "RunningRun",
+    "is_ours",
+    "outside",
+    "with_labels",
 ]
 
 #: Most records that a worker keeps; older ones are dropped first.
@@ -77,33 +81,41 @@ class ErrorInfo(NamedTuple):
         except BaseException:
             message = safe_repr(error)
         try:
-            text = "".join(traceback.format_exception(type(error), error, _outside(error.__traceback__)))
+            text = "".join(traceback.format_exception(type(error), error, outside(error.__traceback__)))
         except BaseException:
             text = f"{name}: {message}\n"
-        if capture is not None:
-            with contextlib.suppress(Exception):  # then the file names stay
-                text = _with_labels(text, capture.label)
+        text = with_labels(text, capture)
         if len(text) > _MAX_TRACEBACK:
             text = "…" + text[-_MAX_TRACEBACK:]
         return cls(name, encodable(message[:_MAX_MESSAGE]), encodable(text))
 
 
-def _outside(frames: TracebackType | None) -> TracebackType | None:
+def is_ours(filename: str) -> bool:
+    """Return whether a source file belongs to this package or to asyncio."""
+    return filename.startswith((_PACKAGE, _ASYNCIO))
+
+
+def outside(frames: TracebackType | None) -> TracebackType | None:
     """Return the traceback without its leading frames of this package and of asyncio, or whole if it has no others."""
     inner = frames
-    while inner is not None and inner.tb_frame.f_code.co_filename.startswith((_PACKAGE, _ASYNCIO)):
+    while inner is not None and is_ours(inner.tb_frame.f_code.co_filename):
         inner = inner.tb_next
     return inner if inner is not None else frames
 
 
-def _with_labels(text: str, label: Callable[[str], str | None]) -> str:
-    """Put what people call a source in the place of its file name."""
+def with_labels(text: str, capture: RunCapture | None) -> str:
+    """Put what people call a source, which `capture` knows, in the place of its file name."""
+    if capture is None:
+        return text
 
     def named(found: re.Match[str]) -> str:
-        known = label(found[2])
+        known = capture.label(found[2])
         return found[0] if known is None else f"{found[1]}{known}, line"
 
-    return re.sub(r'^( *)File "([^"\n]+)", line', named, text, flags=re.MULTILINE)
+    try:
+        return re.sub(r'^( *)File "([^"\n]+)", line', named, text, flags=re.MULTILINE)
+    except Exception:  # then the file names stay
+        return text
 
 
 class RunRecord(NamedTuple):
@@ -170,6 +182,7 @@ class RunningRun:
         "_due",
         "_waiter",
         "attempt",
+        "handle",
         "number",
         "output",
         "overdue",
@@ -177,6 +190,8 @@ class RunningRun:
         "start",
         "started",
         "stop_asked",
+        "thread",
+        "ticket",
         "watchdog",
     )
 
@@ -196,6 +211,12 @@ class RunningRun:
         self.progress: Progress | None = None
         #: What notices the timeout; None without one.
         self.watchdog: Any = None
+        #: Identity of the thread that executes it; None before it does.
+        self.thread: int | None = None
+        #: Its task on the event loop; None if the callback is no coroutine.
+        self.handle: LoopTask | None = None
+        #: Free for the pool's recorder.
+        self.ticket: Any = None
         self._waiter: LockType | None = None
         self._cancel: Callable[[], None] | None = None
         self._begun = clock.monotonic()
@@ -220,6 +241,7 @@ class RunningRun:
 
     def sleep(self, seconds: float) -> bool:
         """Wait; return False, early, if the run is asked to end."""
+        self.start.looked = True
         waiter = allocate_lock()
         waiter.acquire()
         self._waiter = waiter

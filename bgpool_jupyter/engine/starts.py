@@ -112,6 +112,7 @@ class Start:
 
     __slots__ = (
         "attempt",
+        "begun",
         "beside",
         "call",
         "counted",
@@ -123,6 +124,7 @@ class Start:
         "index",
         "jitter",
         "last",
+        "looked",
         "moved",
         "now",
         "previous",
@@ -140,6 +142,7 @@ class Start:
         *,
         wall: float | None = None,
         jitter: float = 0.0,
+        begun: float = 0.0,
     ) -> None:
         self.state = WorkerState.WAITING
         self.schedule = schedule
@@ -155,6 +158,10 @@ class Start:
         self.wall = wall
         #: Seconds by which chance moves the next run behind its slot.
         self.jitter = random.uniform(0.0, jitter) if jitter else 0.0
+        #: When start() was called, in UTC epoch seconds.
+        self.begun = begun
+        #: A run of it has looked at the stop flag.
+        self.looked = False
         #: Runs that count towards max_count.
         self.counted = 0
         #: Value and error of the last run that ended; None before.

@@ -19,12 +19,14 @@ from .arguments import (
 )
 from .cron import Cron
 from .errors import ArgumentTypeError, ArgumentValueError, InvalidTransition, JobTimeout, RunFailed
-from .output import RunOutput
+from .lints import LOOKED_AT, Lint, lints
+from .output import RunCapture, RunOutput
 from .results import Waiter, await_until, wait_until, wake
 from .retry import Retry, check_retry
 from .runs import DISPLAYS_KEPT, FAILED, HISTORY_LENGTH, ErrorInfo, Progress, RunningRun, RunRecord
 from .schedule import SLICE, CronTimes, FixedDelay, FixedRate, Once, Schedule, duration_text
 from .settings import Alias, Setting, check_finished, check_instant_setting, check_own_name, check_timeout_setting, flag
+from .stacks import stack_text
 from .starts import Signature, Start
 from .states import ACTIVE, WorkerState
 
@@ -37,6 +39,8 @@ _NO_RECORDS: deque[tuple[Any, ...]] = deque(maxlen=0)
 
 class Host(Protocol):
     """What a worker asks of its pool."""
+
+    capture: RunCapture | None
 
     def start_worker(self, worker: BackgroundWorker, kwargs: dict[str, Any], /) -> None:
         """Start the worker with these arguments."""
@@ -99,6 +103,12 @@ class WorkerSnapshot(NamedTuple):
     running: bool
     #: Execution count of the cell that made the worker, if a cell did.
     cell: int | None
+    #: How far the run in flight says it has come.
+    progress: Progress | None = None
+    #: The kinds of what :meth:`BackgroundWorker.lints` finds.
+    lints: tuple[str, ...] = ()
+    #: Why nothing in the notebook stands for the worker any more; "" where that is not known.
+    orphan: str = ""
 
 
 class BackgroundWorker:
@@ -163,6 +173,10 @@ class BackgroundWorker:
         check_count, "Count of failed runs in a row after which the worker pauses itself; None for no limit."
     )
 
+    keep_frames: Setting[bool] = Setting(
+        flag(default=False), "Whether the last error keeps its frames, and with them all their data, for a debugger."
+    )
+
     # The reference's spelling.
     maxCount: Alias[int | None] = Alias("max_count")
     runOnTime: Alias[bool] = Alias("run_on_time")
@@ -179,6 +193,7 @@ class BackgroundWorker:
     _finished: Callable[..., Any] | None
     _ignore_exception: bool
     _jitter: float
+    _keep_frames: bool
     _max_failures: int | None
     _retry: Retry | None
     _timeout: float | None
@@ -206,6 +221,7 @@ class BackgroundWorker:
         "_ignore_exception",
         "_interval",
         "_jitter",
+        "_keep_frames",
         "_max_count",
         "_max_failures",
         "_name",
@@ -221,14 +237,18 @@ class BackgroundWorker:
         "_waiters",
         "args",
         "cell",
+        "cell_id",
         "cron",
         "data",
         "failure_count",
         "finished_error",
         "id",
         "is_actor",
+        "kept_error",
         "last_error",
+        "line",
         "missed_count",
+        "orphan",
         "overdue_count",
         "pause_reason",
         "retry_count",
@@ -276,6 +296,12 @@ class BackgroundWorker:
         self.source: str | None = None
         #: The execution count of the cell that made the worker, where a cell did.
         self.cell: int | None = None
+        #: What the front end calls that cell, where it says so.
+        self.cell_id: str | None = None
+        #: The line of the magic in that cell, from 1.
+        self.line: int | None = None
+        #: Why nothing in the notebook stands for the worker any more; "" where that is not known.
+        self.orphan = ""
 
         self._call_signature: Signature | None = None
         self._finish_signature: Signature | None = None
@@ -321,6 +347,8 @@ class BackgroundWorker:
         self.last_error: ErrorInfo | None = None
         #: The error that `finished` raised last; None from start() on.
         self.finished_error: ErrorInfo | None = None
+        #: The exception of the last run that failed, with its frames, where keep_frames asks for it.
+        self.kept_error: BaseException | None = None
 
     # -- what people ask of it
 
@@ -409,7 +437,10 @@ class BackgroundWorker:
         A callback that takes long looks at it now and then. True also where no run is in flight.
         """
         run = self.current
-        return run is None or run.stop_asked
+        if run is None:
+            return True
+        run.start.looked = True
+        return run.stop_asked
 
     def sleep(self, seconds: float) -> bool:
         """Wait in a callback for `seconds` (0 or greater), or until the run is asked to end.
@@ -660,6 +691,55 @@ class BackgroundWorker:
             return None
 
     @property
+    def outlook(self) -> str:
+        """What happens next, for people, as in "tries again at 14:30:05 (attempt 2 of 5)"."""
+        start, state = self._start, self._state
+        if state is WorkerState.PAUSED:
+            return self.pause_reason or "paused until it is resumed"
+        if start is None or state not in ACTIVE:
+            return "not started yet" if start is None else "stopped; nothing more happens before it is started again"
+        if state is WorkerState.WAITING and start.retry_at is not None and not start.now:
+            retry = self._retry
+            limit = f" of {retry.attempts}" if retry is not None and retry.attempts is not None else ""
+            return f"tries again at {_clock_text(self._host.epoch(start.retry_at))} (attempt {start.attempt}{limit})"
+        following = self.next_run_time
+        if following is not None:
+            return f"runs again at {_clock_text(following)}"
+        return "is running; what comes next is decided when it ends"
+
+    def lints(self) -> list[Lint]:
+        """Return what looks wrong with the worker although nothing has failed.
+
+        Kinds are "overruns" (the last runs took longer than the interval), "deaf" (a run in flight for long and
+        none of this start ever looked at the stop flag) and "silent" (no run has ended for five intervals).
+        """
+        start, state = self._start, self._state
+        if start is None or state not in ACTIVE:
+            return []
+        interval = None if self.is_actor or self.cron is not None else self._interval
+        records = self._records
+        try:
+            durations = [records[-k][5] for k in range(1, LOOKED_AT + 1)] if len(records) >= LOOKED_AT else []
+            heard = max(start.begun, records[-1][4]) if records else start.begun
+        except IndexError:  # a record was dropped meanwhile
+            durations, heard = [], start.begun
+        return lints(
+            interval=interval,
+            on_grid=interval if self._run_on_time else None,
+            durations=durations,
+            run=self.current,
+            silence=None if state is WorkerState.PAUSED else self._host.now() - heard,
+        )
+
+    def stack(self) -> str:
+        """Return where the run in flight stands, as the lines of a traceback; "" if none is in flight.
+
+        Frames of this package are left out. It is a picture of a moving thing: it was true for a moment.
+        """
+        run = self.current
+        return "" if run is None else stack_text(run, self._host.capture)
+
+    @property
     def schedule(self) -> str:
         """When it runs, for people, as in "every 5 s"."""
         if self.cron is not None:
@@ -691,6 +771,9 @@ class BackgroundWorker:
             self.is_actor,
             self.running,
             self.cell,
+            run.progress if run is not None else None,
+            tuple(lint.kind for lint in self.lints()),
+            self.orphan,
         )
 
     def __repr__(self) -> str:
@@ -738,7 +821,7 @@ class BackgroundWorker:
         call = self._callback if bare else self._bound(known, kwargs, "the callback")
         finish = None if self._finished is None else self._finish_call(self._finished, kwargs)
         schedule, slot = self._new_schedule(now, wall)
-        return Start(schedule, call, finish, wall=slot, jitter=self._jitter)
+        return Start(schedule, call, finish, wall=slot, jitter=self._jitter, begun=wall)
 
     def _new_schedule(self, now: float, wall: float) -> tuple[Schedule, float | None]:
         """Return the schedule of a new start, and its first slot where that is an instant of the wall clock."""
@@ -772,3 +855,10 @@ class BackgroundWorker:
 
     def _bound(self, known: Signature, kwargs: dict[str, Any], role: str) -> Callable[[], Any]:
         return known.bound(kwargs, {"_data": self.data, "_worker": self}, f"start() of {self._name!r}", role)
+
+
+def _clock_text(instant: float) -> str:
+    """Return a local time for people, with the day where that is not today."""
+    moment = datetime.fromtimestamp(instant).astimezone()
+    today = datetime.now().astimezone().date()
+    return f"{moment:%H:%M:%S}" if moment.date() == today else f"{moment:%Y-%m-%d %H:%M:%S}"

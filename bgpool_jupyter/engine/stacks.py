@@ -1,0 +1,74 @@
+"""What is a run doing? Its live stack, as text."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+import traceback
+from types import FrameType
+from typing import TYPE_CHECKING, Any
+
+from .runs import is_ours, with_labels
+
+if TYPE_CHECKING:
+    from .output import RunCapture
+    from .runs import RunningRun
+
+__all__ = ["stack_text"]
+
+#: Most frames of a stack that are shown; the innermost ones.
+_MOST_FRAMES = 60
+
+
+def stack_text(run: RunningRun, capture: RunCapture | None) -> str:
+    """Return the stack of a run in flight, outermost frame first, without frames of this package; "" if it has none.
+
+    Notes
+    -----
+    Threads: may be called from any thread; returns at once. It is a picture of a moving thing: what is shown was
+    true at one moment.
+    """
+    frames = _of_task(run.handle.task) if run.handle is not None else _of_thread(run.thread)
+    shown = _inner(frames)[-_MOST_FRAMES:]
+    if not shown:
+        return ""
+    summary = traceback.StackSummary.extract(iter(shown), limit=None, lookup_lines=True)
+    return with_labels("".join(summary.format()), capture)
+
+
+def _of_thread(identity: int | None) -> list[tuple[FrameType, int]]:
+    """Return the frames of a thread, outermost first."""
+    frame = None if identity is None else sys._current_frames().get(identity)
+    frames = list(traceback.walk_stack(frame)) if frame is not None else []
+    return frames[::-1]
+
+
+def _of_task(task: asyncio.Task[Any] | None) -> list[tuple[FrameType, int]]:
+    """Return the frames of a task and of the tasks that it awaits, outermost first."""
+    frames: list[tuple[FrameType, int]] = []
+    while isinstance(task, asyncio.Task):
+        awaited: Any = task.get_coro()
+        while awaited is not None:
+            frame = next((f for kind in ("cr", "gi", "ag") if (f := getattr(awaited, f"{kind}_frame", None))), None)
+            if frame is not None and frame.f_lineno is not None:
+                frames.append((frame, frame.f_lineno))
+            awaited = next(
+                (a for kind in ("cr_await", "gi_yieldfrom", "ag_await") if (a := getattr(awaited, kind, None))), None
+            )
+        task = getattr(task, "_fut_waiter", None)
+    return frames
+
+
+def _inner(frames: list[tuple[FrameType, int]]) -> list[tuple[FrameType, int]]:
+    """Leave out what leads to the callback, and what of this package or of asyncio's waiting it called last."""
+    files = [os.fspath(frame.f_code.co_filename) for frame, _ in frames]
+    first = next((k for k, file in enumerate(files) if is_ours(file)), None)
+    if first is None:
+        return frames
+    while first < len(files) and is_ours(files[first]):
+        first += 1
+    last = len(files)
+    while last > first and is_ours(files[last - 1]):
+        last -= 1
+    return frames[first:last]

@@ -1,0 +1,291 @@
+"""What people may ask of a worker beside its state: recorder, stack, lints, outlook, kept frames, the frame of runs."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import traceback
+
+import pytest
+
+from bgpool_jupyter.engine import HISTORY_COLUMNS, ArgumentTypeError, Retry, RunRecord
+from bgpool_jupyter.engine.frames import MAX_VALUE
+from bgpool_jupyter.testing import make_pool
+
+
+class Book:
+    """A recorder that keeps everything."""
+
+    def __init__(self):
+        self.lines = []
+
+    def began(self, worker, run):
+        run.ticket = len(self.lines)
+        self.lines.append(("began", worker.name, run.number, run.attempt))
+
+    def ended(self, worker, run, record):
+        assert type(record) is RunRecord
+        self.lines.append(("ended", worker.name, record.number, record.attempt, record.outcome, run.ticket))
+
+
+class TestRecorder:
+    def test_is_told_of_every_attempt(self, pool):
+        pool.recorder = book = Book()
+        answers = iter([ValueError("boom"), 1, False])
+
+        def call():
+            answer = next(answers)
+            if isinstance(answer, Exception):
+                raise answer
+            return answer
+
+        pool.new_worker(1, call, name="w", retry=Retry(attempts=2, first=1)).start()
+        pool.clock.advance(5)
+        assert book.lines == [
+            ("began", "w", 1, 1),
+            ("ended", "w", 1, 1, "failed", 0),
+            ("began", "w", 1, 2),
+            ("ended", "w", 1, 2, "done", 2),
+            ("began", "w", 2, 1),
+            ("ended", "w", 2, 1, "ended", 4),
+        ]
+
+    def test_one_that_raises_harms_nobody(self, pool):
+        class Broken:
+            def began(self, _worker, _run):
+                raise OSError("disk full")
+
+            def ended(self, _worker, _run, _record):
+                raise OSError("disk full")
+
+        pool.recorder = Broken()
+        told = []
+        pool.set_logger(told.append)
+        worker = pool.new_worker(1, lambda: 1, max_count=2, dispose=False).start()
+        pool.clock.advance(3)
+        assert worker.run_count == 2
+        assert len(worker.history) == 2
+        assert len(told) == 4
+        assert all("the recorder raised OSError" in text for text in told)
+        pool.check()
+
+    def test_sees_coroutines(self, live, eventually):
+        live.recorder = book = Book()
+
+        async def call():
+            await asyncio.sleep(0)
+
+        live.new_actor(call, name="a").start()
+        assert eventually(lambda: len(book.lines) == 2)
+        assert [line[0] for line in book.lines] == ["began", "ended"]
+
+
+class TestStack:
+    def test_shows_the_callback_and_not_the_pool(self, live):
+        entered, leave = threading.Event(), threading.Event()
+
+        def inner():
+            entered.set()
+            leave.wait(20)
+
+        def outer():
+            inner()
+
+        worker = live.new_actor(outer).start()
+        assert entered.wait(20)
+        text = worker.stack()
+        leave.set()
+        assert text.index("in outer") < text.index("in inner")
+        assert "leave.wait(20)" in text
+        assert "bgpool_jupyter" not in text.replace(__file__, "")
+
+    def test_leaves_out_the_pools_own_wait(self, live, eventually):
+        def call(_worker):
+            _worker.sleep(30)
+
+        worker = live.new_actor(call).start()
+        assert eventually(lambda: "_worker.sleep(30)" in worker.stack())
+        assert "clock.py" not in worker.stack()
+        worker.stop()
+
+    def test_of_a_coroutine(self, live, eventually):
+        async def inner():
+            await asyncio.sleep(30)
+
+        async def outer():
+            await asyncio.get_running_loop().create_task(inner())
+
+        worker = live.new_actor(outer).start()
+        assert eventually(lambda: "in inner" in worker.stack())
+        assert "in outer" in worker.stack()
+        worker.stop()
+        assert eventually(lambda: not worker.executing)
+
+    def test_is_empty_where_no_run_is_in_flight(self, pool):
+        worker = pool.new_worker(1, lambda: None)
+        assert worker.stack() == ""
+        worker.start()
+        assert worker.stack() == ""
+
+
+class TestLints:
+    def test_overruns(self, pool):
+        worker = pool.new_worker(1, lambda: pool.clock.advance(3), name="slow").start()
+        while len(worker.history) < 4:
+            pool.clock.advance(1)
+            assert worker.snapshot().lints == ()
+        pool.clock.advance(4)
+        lint = worker.lints()[0]
+        assert lint.kind == "overruns"
+        assert lint.text.startswith("overruns its interval: the last 5 runs took 3 s on average, the interval is 1 s")
+        assert worker.snapshot().lints == ("overruns",)
+
+    def test_a_fixed_delay_cannot_be_overrun(self, pool):
+        worker = pool.new_worker(1, lambda: pool.clock.advance(3), run_on_time=False).start()
+        for _ in range(10):
+            pool.clock.advance(4)
+        assert "overruns" not in worker.snapshot().lints
+
+    @pytest.mark.parametrize("looks", [False, True])
+    def test_deaf(self, pool, looks):
+        seen = []
+
+        def call(_worker):
+            if looks:
+                _ = _worker.should_stop
+            pool.clock.advance(4)
+            seen.append(_worker.snapshot().lints)
+            pool.clock.advance(2)
+            seen.append(_worker.snapshot().lints)
+
+        pool.new_actor(call).start()
+        pool.run_due()
+        assert seen == [(), () if looks else ("deaf",)]
+
+    def test_silent(self, pool):
+        def call(_worker):
+            _worker.sleep(4.5)
+            seen.append(_worker.snapshot().lints)
+            _worker.sleep(1)
+            seen.append(_worker.snapshot().lints)
+
+        seen = []
+        pool.new_worker(1, call, max_count=1).start()
+        pool.run_due()
+        assert seen == [(), ("silent",)]
+
+    def test_a_paused_or_stopped_worker_is_not_silent(self, pool):
+        worker = pool.new_worker(1, lambda: None).start()
+        pool.run_due()
+        worker.pause()
+        pool.clock.advance(100)
+        assert worker.lints() == []
+        worker.stop()
+        pool.clock.advance(100)
+        assert worker.lints() == []
+
+
+class TestOutlook:
+    def test_in_every_state(self, pool):
+        def call():
+            raise ValueError("boom")
+
+        retry = Retry(attempts=2, first=10)
+        worker = pool.new_worker(60, call, name="w", retry=retry, max_failures=2, dispose=False)
+        assert worker.outlook == "not started yet"
+        worker.start()
+        pool.run_due()
+        assert worker.outlook.startswith("tries again at ")
+        assert worker.outlook.endswith("(attempt 2 of 2)")
+        pool.clock.advance(10)
+        assert worker.outlook.startswith("runs again at ")
+        pool.clock.advance(60)
+        assert worker.outlook == "paused after 2 failures in a row: ValueError: boom"
+        worker.unpause()
+        worker.pause()
+        assert worker.outlook == "paused until it is resumed"
+        worker.stop()
+        assert worker.outlook == "stopped; nothing more happens before it is started again"
+
+    def test_while_a_run_decides(self, pool):
+        said = []
+        pool.new_worker(5, lambda _worker: said.append(_worker.outlook), run_on_time=False, max_count=1).start()
+        pool.run_due()
+        assert said == ["is running; what comes next is decided when it ends"]
+
+
+class TestKeptFrames:
+    @staticmethod
+    def _boom():
+        value = 42
+        raise ValueError(str(value))
+
+    def test_are_kept_on_request(self, pool):
+        worker = pool.new_worker(1, self._boom, keep_frames=True).start()
+        pool.run_due()
+        frames = [frame for frame, _ in traceback.walk_tb(worker.kept_error.__traceback__)]
+        assert frames[0].f_code.co_name == "_boom"
+        assert frames[0].f_locals["value"] == 42
+        worker.restart()
+        assert worker.kept_error is None
+
+    def test_are_not_kept_otherwise(self, pool):
+        worker = pool.new_actor(self._boom, dispose=False).start()
+        pool.run_due()
+        assert worker.last_error is not None
+        assert worker.kept_error is None
+
+    def test_of_a_coroutine(self, live, eventually):
+        async def call():
+            await asyncio.sleep(0)
+            raise ValueError("boom")
+
+        worker = live.new_actor(call, keep_frames=True, dispose=False).start()
+        assert eventually(lambda: worker.kept_error is not None)
+        frames = [frame for frame, _ in traceback.walk_tb(worker.kept_error.__traceback__)]
+        assert frames[0].f_code.co_name == "call"
+
+    @pytest.mark.parametrize(
+        "make", [lambda p, v: p.new_worker(1, print, keep_frames=v), lambda p, v: p.new_actor(print, keep_frames=v)]
+    )
+    def test_the_flag_is_checked(self, pool, make):
+        with pytest.raises(ArgumentTypeError, match="keep_frames"):
+            make(pool, "yes")
+        assert pool.find_workers() == []
+
+
+class TestHistoryFrame:
+    def test_has_a_row_a_run(self, pool):
+        calls = iter([1, ValueError("boom"), {"a": 1}])
+
+        def call():
+            value = next(calls)
+            if isinstance(value, Exception):
+                raise value
+            return value
+
+        pool.new_worker(10, call, name="w", max_count=3, dispose=False).start()
+        pool.new_worker(15, lambda: "x" * 5000, name="other", max_count=1, dispose=False, start_with_delay=True).start()
+        pool.clock.advance(30)
+        frame = pool.history_frame()
+        assert tuple(frame.columns) == HISTORY_COLUMNS
+        assert list(frame["worker"]) == ["w", "w", "other", "w"]
+        assert list(frame["error"]) == ["", "ValueError: boom", "", ""]
+        assert list(frame["value"])[3] == "{'a': 1}"
+        assert len(list(frame["value"])[2]) == MAX_VALUE
+        assert str(frame["started"].dt.tz) == "UTC"
+        assert len(pool.history_frame("other")) == 1
+
+    def test_is_empty_without_runs(self):
+        frame = make_pool().history_frame()
+        assert len(frame) == 0
+        assert tuple(frame.columns) == HISTORY_COLUMNS
+
+    def test_survives_a_hostile_repr(self, pool):
+        class Hostile:
+            def __repr__(self):
+                raise RuntimeError("no")
+
+        pool.new_actor(lambda: Hostile(), dispose=False).start()
+        pool.run_due()
+        assert "Hostile" in pool.history_frame()["value"][0]
