@@ -7,6 +7,7 @@ Each function returns the checked value or raises :class:`ArgumentTypeError` or
 from __future__ import annotations
 
 import math
+import re
 import reprlib
 from collections.abc import Callable
 from datetime import datetime
@@ -27,6 +28,7 @@ __all__ = [
     "check_pattern",
     "check_timeout",
     "encodable",
+    "log_text",
     "safe_repr",
 ]
 
@@ -37,6 +39,13 @@ LONGEST_WAIT = 3_200_000_000.0
 
 #: Instants from the year 100 to the year 5138. Milliseconds since 1970 are larger; a calendar knows all of these.
 _FIRST_INSTANT, _LAST_INSTANT = -5.9e10, 1e11
+
+
+#: What a terminal, or a reader, would take for more than text; and the sequences that only set a colour.
+_STEERING = re.compile(
+    r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff\ud800-\udfff]"
+)
+_COLOUR = re.compile(r"(\x1b\[[0-9;:]{0,50}m)")
 
 
 def safe_repr(value: object) -> str:
@@ -165,6 +174,28 @@ def check_name(value: object, argument: str = "name") -> str | None:
 def encodable(text: str) -> str:
     """Return `text` with lone surrogates, which no message to a front end can carry, written as escapes."""
     return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
+def _escape(found: re.Match[str]) -> str:
+    return found[0].encode("unicode_escape").decode("ascii")
+
+
+def log_text(text: str) -> str:
+    r"""Return `text` of many lines so that it cannot steer a terminal.
+
+    Line ends, tabs, returns to the start of a line (progress bars use them) and colours stay; other control
+    characters, and marks that turn the writing direction, become escapes such as ``\x1b``.
+
+    Notes
+    -----
+    Threads: may be called from any thread; returns at once.
+    """
+    if not _STEERING.search(text):
+        return text
+    pieces = _COLOUR.split(text)
+    pieces[::2] = [_STEERING.sub(_escape, piece) for piece in pieces[::2]]
+    is_open = len(pieces) > 1 and pieces[-2] not in {"\x1b[0m", "\x1b[m"}
+    return "".join(pieces) + ("\x1b[0m" if is_open else "")
 
 
 def check_pattern(value: object, argument: str = "name") -> str:

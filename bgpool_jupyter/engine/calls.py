@@ -9,14 +9,19 @@ from types import CoroutineType
 from typing import Any, NamedTuple
 
 from .coroutines import run_coroutine
+from .loop import LoopTask, LoopThread
 from .output import RunCapture, RunOutput
 from .runs import DONE, ENDED, FAILED, STOPPED, ErrorInfo
 
-__all__ = ["Report", "Result", "await_captured", "call_captured"]
+__all__ = ["HandOver", "Report", "Result", "call_captured", "hand_to_loop"]
 
 
 #: Is told of what a call raised, as text and as it is.
 Report = Callable[[ErrorInfo, BaseException], None]
+
+
+#: Takes over a coroutine; False if it cannot.
+HandOver = Callable[[Coroutine[Any, Any, Any]], bool]
 
 
 class Result(NamedTuple):
@@ -26,10 +31,8 @@ class Result(NamedTuple):
     error: ErrorInfo | None
     #: "done", "failed", "ended" or "stopped".
     outcome: str
-
-
-def _returned(value: object) -> Result:
-    return Result(value, None, ENDED if value is False else DONE)
+    #: The SystemExit that ended it, if one did. Not to be kept, as its frames hold their data.
+    left: SystemExit | None = None
 
 
 def call_captured(
@@ -37,12 +40,12 @@ def call_captured(
     capture: RunCapture | None,
     output: RunOutput | None,
     report: Report,
-    hand_over: Callable[[Coroutine[Any, Any, Any]], None] | None = None,
+    hand_over: HandOver | None = None,
 ) -> Result | None:
     """Call, on this thread, in a copy of its context: what a callback sets there is gone with the run.
 
-    A coroutine that the call returns is given to `hand_over`, and None returned; without one it is run
-    here to its end. `report` is called for an error while output is still led away, so that a log handler
+    A coroutine that the call returns is given to `hand_over`, and None returned if that takes it; otherwise it
+    is run here to its end. `report` is called for an error while output is still led away, so that a log handler
     that prints does so into the record.
     """
     return copy_context().run(_call_captured, call, capture, output, report, hand_over)
@@ -53,24 +56,21 @@ def _call_captured(
     capture: RunCapture | None,
     output: RunOutput | None,
     report: Report,
-    hand_over: Callable[[Coroutine[Any, Any, Any]], None] | None,
+    hand_over: HandOver | None,
 ) -> Result | None:
     token = capture.enter(output) if capture is not None and output is not None else None
     try:
         value = call()
         if type(value) is CoroutineType:
-            if hand_over is not None:
-                hand_over(value)
+            if hand_over is not None and hand_over(value):
                 return None
             value = run_coroutine(value)
-    except SystemExit:
-        return Result(None, None, ENDED)
     except BaseException as raised:
-        return _failed(raised, capture, report)
+        return _raised(raised, capture, report)
     finally:
         if capture is not None and output is not None:
             capture.exit(token)
-    return _returned(value)
+    return Result(value, None, ENDED if value is False else DONE)
 
 
 async def await_captured(
@@ -79,23 +79,49 @@ async def await_captured(
     output: RunOutput | None,
     report: Report,
 ) -> Result:
-    """Await a coroutine, on the event loop's thread; a task that is cancelled counts as stopped."""
+    """Do the same with a coroutine, on the event loop's thread; a task that is cancelled counts as stopped."""
     token = capture.enter(output) if capture is not None and output is not None else None
     try:
         value = await coroutine
     except asyncio.CancelledError:
         return Result(None, None, STOPPED)
-    except SystemExit:
-        return Result(None, None, ENDED)
     except BaseException as raised:
-        return _failed(raised, capture, report)
+        return _raised(raised, capture, report)
     finally:
         if capture is not None and output is not None:
             capture.exit(token)
-    return _returned(value)
+    return Result(value, None, ENDED if value is False else DONE)
 
 
-def _failed(raised: BaseException, capture: RunCapture | None, report: Report) -> Result:
+def hand_to_loop(
+    loop: LoopThread,
+    coroutine: Coroutine[Any, Any, Any],
+    capture: RunCapture | None,
+    output: RunOutput | None,
+    report: Report,
+    ended: Callable[[Result], None],
+) -> LoopTask | None:
+    """Let a coroutine go on on the event loop, so that this thread is free for others.
+
+    `ended` is called there with what became of it. None is returned, and nothing done, if no thread is to be
+    had for the loop, or it was closed.
+    """
+
+    def over(task: asyncio.Task[Result]) -> None:
+        coroutine.close()  # where the task was cancelled before it began, nobody has awaited it
+        ended(Result(None, None, STOPPED) if task.cancelled() else task.result())
+
+    awaiting = await_captured(coroutine, capture, output, report)
+    try:
+        return loop.run(awaiting, over)
+    except RuntimeError:
+        awaiting.close()
+        return None
+
+
+def _raised(raised: BaseException, capture: RunCapture | None, report: Report) -> Result:
+    if isinstance(raised, SystemExit):
+        return Result(None, None, ENDED, raised)
     error = ErrorInfo.of(raised, capture)
     report(error, raised)
     return Result(None, error, FAILED)

@@ -22,9 +22,11 @@ Locks
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import logging
 import threading
+import weakref
 from _thread import allocate_lock, start_new_thread
 from collections import deque
 from collections.abc import Callable
@@ -65,6 +67,7 @@ class Seat:
         self.leave = False
         #: What the thread executes; None while it does not. Written by the thread itself.
         self.task: Any = None
+        #: None until it is about to start, and where the system gave no thread but a bare one.
         self.thread: threading.Thread | None = None
         #: Number of the bare thread that starts the real one; 0 until that is known.
         self.identity = 0
@@ -101,6 +104,8 @@ class ThreadCrew:
     def _reset(self) -> None:
         #: Every thread that lives or is about to, parked or not.
         self._seats: dict[Seat, None] = {}
+        #: Every thread that lives, also one that is no longer of the crew.
+        self._threads: weakref.WeakSet[threading.Thread] = weakref.WeakSet()
         #: Parked without a due instant, last in first out: the latest still has a warm cache.
         self._idle: list[Seat] = []
         #: Parked until `_wake_at`; never in `_idle`.
@@ -119,13 +124,12 @@ class ThreadCrew:
         lock: OwnedLock,
         runs: Runs,
         defer: Callable[[Callable[[], None]], None],
-        flush: Callable[[], None],
     ) -> None:
-        """Learn the pool's lock, how its runs are executed, how work is put off under it, and done."""
+        """Learn the pool's lock, how its runs are executed, and how work is put off under it."""
         self._lock = lock
-        self._runs = runs
+        # A pool is kept by its work: what waits, is ready or runs refers to it. Its threads alone do not keep it.
+        self._runs = weakref.ref(runs)
         self._defer = defer
-        self._flush = flush
 
     # -- asked by the pool
 
@@ -203,12 +207,27 @@ class ThreadCrew:
         with self._lock:
             self._closing = True
             self.deadlines.clear()
-            for seat in [*self._idle, *([self._leader] if self._leader is not None else [])]:
+            for seat in list(self._seats):  # also those that an interrupted wake-up took off their list
                 self._dismiss(seat)
             if self.ready and not self._seats:
                 self._spawn()
-            seats = list(self._seats)
-        self._join(seats, timeout)
+        end = monotonic() + timeout
+        # Again, since a thread that was executing may have started another one before it saw the end.
+        while seats := [seat for seat in list(self._seats) if seat.thread is not threading.current_thread()]:
+            self._join(seats, end - monotonic())
+            if monotonic() >= end:
+                return
+        for thread in list(self._threads):  # those that have left, and are on the last lines of their way
+            if thread is not threading.current_thread():
+                thread.join(max(0.0, end - monotonic()))
+
+    def abandon(self) -> None:
+        """Let the threads end after their pool was dropped. The collector calls it, on any thread: without the lock."""
+        self._closing = True
+        for seat in list(self._seats):
+            seat.leave = True
+            with contextlib.suppress(RuntimeError):  # another thread was quicker
+                self._release(seat)
 
     def repair(self) -> None:
         """Complete a wake-up that was interrupted. Under the lock."""
@@ -291,10 +310,10 @@ class ThreadCrew:
             self._wake_at = float("inf")
 
     def _dismiss(self, seat: Seat) -> None:
-        """Let a parked thread end."""
+        """Let a parked thread end. One that is cut off after its release takes itself off its list."""
         seat.leave = True
-        self._unlist(seat)
         self._release(seat)
+        self._unlist(seat)
 
     def _spawn(self, *, searching: bool = True) -> None:
         """Start one more thread, if the limit allows.
@@ -330,29 +349,32 @@ class ThreadCrew:
         """Start the pool thread, from a bare thread that signals do not reach."""
         thread = threading.Thread(target=self._loop, args=(seat,), name=f"bgpool-{next(_numbers)}", daemon=True)
         try:
+            seat.thread = thread
             thread.start()
         except RuntimeError:
-            with self._lock:
-                self._cannot_start(seat)
+            # There may be no thread beside this one: then this one, bare as it is, does the work.
+            seat.thread = None
+            self._no_thread = True
+            self._loop(seat)
 
     def _join(self, seats: list[Seat], timeout: float) -> None:
         """Wait until the threads have ended, at most `timeout` seconds in all. Without the lock."""
         end = monotonic() + timeout
         me = threading.current_thread()
         for seat in seats:
-            while seat.thread is None and seat in self._seats and monotonic() < end:
-                sleep(0.0005)  # it has not come to life yet, and nothing can be waited for
-            thread = seat.thread
-            if thread is not None and thread is not me:
-                thread.join(max(0.0, end - monotonic()))
+            while seat in self._seats and not (seat.thread and seat.entered) and monotonic() < end:
+                sleep(0.0005)  # it has not come to life yet, or is a bare one: nothing can be waited for
+            if seat.thread is not None and seat.entered and seat.thread is not me:
+                seat.thread.join(max(0.0, end - monotonic()))
 
     # -- the loop of a thread
 
     def _loop(self, seat: Seat) -> None:
-        seat.thread = threading.current_thread()
         with self._lock:
             if seat not in self._seats:
                 return
+            if seat.thread is not None:
+                self._threads.add(seat.thread)
             seat.entered = True
             searching, seat.woken = seat.woken, False
         try:
@@ -382,40 +404,52 @@ class ThreadCrew:
         """Run what is due, execute what is ready, park in between; until the thread is to end."""
         run: RunningRun | None = None
         result: Result | None = None
-        runs, lock = self._runs, self._lock
         while not seat.gone:
+            runs = self._runs()
+            if runs is None:
+                self._go(seat)
+                return
             # One hold of the lock from the end of a run, or of the wait, to the beginning of the next.
-            with lock:
+            # In a child that a callback forked it is another lock.
+            with self._lock:
                 if result is not None and run is not None:
                     runs._end_run(seat.task[2], run, result, on_crew=True)
                     seat.task = result = None
                 elif seat.parked:
                     searching = self._unpark(seat)
-                run, wait = self._next(seat, searching)
+                run, wait = self._next(seat, runs, searching)
             searching = False
-            self._flush()
+            runs._flush()
             if run is not None:
                 self.request()
                 result = runs._call_run(seat.task[2], run)
                 if result is None:  # the rest of it goes on elsewhere
                     seat.task = None
             elif seat.parked:
+                del runs  # who waits does not keep the pool
                 # What the call means is read under the lock alone, where repair() may stand in for the caller.
                 seat.taken = seat.lock.acquire(timeout=wait)
             elif not seat.gone:
                 self._drain(seat)
 
-    def _next(self, seat: Seat, searching: bool) -> tuple[RunningRun | None, float]:
+    def _go(self, seat: Seat) -> None:
+        """End a thread whose pool is gone: there is no work left, because all work keeps its pool."""
+        with self._lock:
+            self._unlist(seat)
+            self._closing = True
+            self._left(seat)
+
+    def _next(self, seat: Seat, runs: Runs, searching: bool) -> tuple[RunningRun | None, float]:
         """Begin the next run, or park if nothing is ready; return the run and the seconds to park. Under the lock."""
         if self._waking:
             self.repair()
         if searching:
             self._searching = False
-        run = self._begin_due(seat)
+        run = self._begin_due(seat, runs)
         seat.parked = run is None and not self.ready and not self._left(seat)
         return run, self._park(seat) if seat.parked else 0.0
 
-    def _begin_due(self, seat: Seat) -> RunningRun | None:
+    def _begin_due(self, seat: Seat, runs: Runs) -> RunningRun | None:
         """Begin the earliest run that is due, and have somebody else see to what comes after it. Under the lock."""
         if self.suspended:
             return None
@@ -424,7 +458,7 @@ class ThreadCrew:
             entry = self.deadlines.pop_due(now)
             if entry is None:
                 return None
-            run = self._runs._begin_run(entry)
+            run = runs._begin_run(entry)
             if run is not None:
                 seat.task = entry
                 if not self._searching and (self.ready or (self._leader is None and self.deadlines.heap)):

@@ -44,7 +44,7 @@ class Cron:
     'At 09:00 on Monday through Friday'
     """
 
-    __slots__ = ("expression", "zone")
+    __slots__ = ("expression", "zone", "zone_given")
 
     def __init__(self, expression: str, timezone: str | tzinfo | None = None) -> None:
         if not isinstance(expression, str):
@@ -57,6 +57,8 @@ class Cron:
         self.expression = expression
         #: The time zone in which it is read.
         self.zone = _zone(timezone)
+        #: Whether the zone was named, and is not just this machine's.
+        self.zone_given = timezone is not None
         from cronsim import CronSim, CronSimError  # noqa: PLC0415 - see _instants
 
         try:
@@ -92,6 +94,10 @@ class Cron:
     def __hash__(self) -> int:
         """Return a hash that fits the comparison."""
         return hash((self.expression, str(self.zone)))
+
+    def __str__(self) -> str:
+        """Return the expression for people, with the zone where one was named."""
+        return f"{self.expression} {self.zone}" if self.zone_given else self.expression
 
     def __repr__(self) -> str:
         """Return an expression that makes an equal one."""

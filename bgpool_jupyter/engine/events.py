@@ -8,7 +8,7 @@ from _thread import TIMEOUT_MAX, allocate_lock
 from collections import deque
 from typing import TYPE_CHECKING, NamedTuple
 
-from .arguments import check_timeout, safe_repr
+from .arguments import check_timeout, log_text, safe_repr
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -110,6 +110,10 @@ class Subscription:
                 self._callback(event)
             except BaseException as error:
                 self._log(f"a subscriber raised {safe_repr(error)} on {event.kind.value} of {event.name!r}")
+
+    def cut_off(self, error: BaseException) -> bool:  # noqa: ARG002 - one form, as above
+        """Return that execute() has to begin again where a KeyboardInterrupt cut it off."""
+        return True
 
     def close(self) -> None:
         """Receive nothing any more. May be called again."""
@@ -233,6 +237,7 @@ class Hub:
     def log(self, text: str) -> None:
         """Hand a message to the logger; one that raises is ignored, because nobody is left to tell."""
         try:
+            text = log_text(text)  # a logger may write to a terminal, and an error may hold what came from far away
             if self.logger is None:
                 _logger.error(text)
             else:

@@ -41,6 +41,9 @@ class Runs(Protocol):
     def _end_run(self, worker: Any, run: RunningRun, result: Result, /, *, on_crew: bool) -> None:
         """Note the end of a run. Under the lock. `on_crew`: this thread looks at the deadlines before it parks."""
 
+    def _flush(self) -> None:
+        """Do what was put off under the lock. Without it."""
+
 
 class Executor(Protocol):
     """What a pool needs of the place where its runs are executed."""
@@ -56,9 +59,8 @@ class Executor(Protocol):
         lock: OwnedLock,
         runs: Runs,
         defer: Callable[[Callable[[], None]], None],
-        flush: Callable[[], None],
     ) -> None:
-        """Learn the pool's lock, how its runs are executed, how work is put off under it, and done."""
+        """Learn the pool's lock, how its runs are executed, and how work is put off under it."""
 
     def submitted(self) -> None:
         """See to it that somebody looks at `ready`. Any thread, with or without the lock."""
@@ -89,6 +91,9 @@ class Executor(Protocol):
     def close(self, timeout: float) -> None:
         """End all threads; wait at most `timeout` seconds."""
 
+    def abandon(self) -> None:
+        """End all threads, of a pool that was dropped. Any thread, without the lock; returns at once."""
+
     def repair(self) -> None:
         """Complete what a KeyboardInterrupt cut off. Under the lock."""
 
@@ -111,7 +116,6 @@ class InlineExecutor:
         lock: OwnedLock,
         runs: Runs,
         defer: Callable[[Callable[[], None]], None],
-        flush: Callable[[], None],
     ) -> None:
         """Do nothing: the pool drives."""
 
@@ -145,6 +149,9 @@ class InlineExecutor:
         """Forget what waits."""
         self.ready.clear()
         self.deadlines.clear()
+
+    def abandon(self) -> None:
+        """Do nothing: there are no threads."""
 
     def repair(self) -> None:
         """Do nothing: there is no watch."""

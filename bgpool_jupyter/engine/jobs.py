@@ -3,23 +3,26 @@
 from __future__ import annotations
 
 import enum
+import functools
 import inspect
 import itertools
-from contextvars import copy_context
-from types import BuiltinFunctionType, CoroutineType
+from _thread import get_ident
+from types import BuiltinFunctionType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from .arguments import check_number, check_timeout
-from .coroutines import run_coroutine
-from .errors import ArgumentTypeError, ArgumentValueError, JobCancelled, JobTimeout
+from .arguments import check_number
+from .calls import Result, call_captured, hand_to_loop
+from .errors import ArgumentTypeError, ArgumentValueError, JobCancelled
 from .output import RunOutput
-from .results import Waiter, await_until, wait_until, wake
-from .runs import ErrorInfo
+from .results import Awaited, Waiter, wake
+from .runs import STOPPED, ErrorInfo
+from .stacks import stack_text
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator
+    from collections.abc import Callable, Coroutine
 
     from .clock import Clock
+    from .loop import LoopTask, LoopThread
     from .output import RunCapture
 
 __all__ = ["Balance", "Job", "JobState"]
@@ -38,11 +41,11 @@ class JobState(enum.Enum):
     DONE = "done"
     #: The task raised.
     FAILED = "failed"
-    #: Stopped before it began.
+    #: Stopped before it began, or, a coroutine, while it ran.
     CANCELLED = "cancelled"
 
 
-class Job:
+class Job(Awaited):
     """The handle of one task, not of the thread that carries it.
 
     A pool makes it (:meth:`WorkerPool.run_job`). A task that names a parameter ``_job`` receives it,
@@ -54,22 +57,26 @@ class Job:
     """
 
     __slots__ = (
+        "_awaited",
         "_capture",
         "_claim",
         "_clock",
         "_exception",
         "_log",
+        "_loop",
         "_state",
         "_task",
         "_value",
         "_waiters",
         "ended",
         "error",
+        "handle",
         "id",
         "name",
         "output",
         "should_stop",
         "started",
+        "thread",
     )
 
     def __init__(
@@ -79,6 +86,8 @@ class Job:
         clock: Clock,
         capture: RunCapture | None,
         log: Callable[[str], None],
+        loop: LoopThread | None,
+        awaited: dict[Job, None],
     ) -> None:
         self.id: int = next(_numbers)
         self.name: str = name if name is not None else f"job-{self.id}"
@@ -86,6 +95,14 @@ class Job:
         self._clock = clock
         self._capture = capture
         self._log = log
+        #: Where its coroutine runs; None: on the thread that executes it.
+        self._loop = loop
+        #: The pool's jobs whose coroutines run there.
+        self._awaited = awaited
+        #: The task of its coroutine on the event loop; None if it has none.
+        self.handle: LoopTask | None = None
+        #: Identity of the thread that executes its task; None before one does.
+        self.thread: int | None = None
         self._state = JobState.WAITING
         # Whoever pops the one item decides what becomes of the job: a thread that runs it, or stop().
         # list.pop is one step of the interpreter, so that no lock is needed.
@@ -123,13 +140,16 @@ class Job:
         Returns
         -------
         bool
-            True if the task will not begin; False if it runs or is over. A running task is asked
-            through :attr:`should_stop` and cannot be forced.
+            True if the task will not begin, or was cancelled; False if it runs or is over. A running function is
+            asked through :attr:`should_stop` and cannot be forced. A running coroutine is cancelled where it
+            awaits; when it has ended by that, the job is cancelled too.
         """
         self.should_stop = True
         try:
             self._claim.pop()
         except IndexError:
+            if self.handle is not None and not self.done:
+                self.handle.cancel()
             return self._state is JobState.CANCELLED
         self._task = None
         self._exception = JobCancelled(f"job {self.name!r} was stopped before it began; run_job() makes a new one")
@@ -149,14 +169,23 @@ class Job:
         JobTimeout
             If the job had not ended in time.
         JobCancelled
-            If it was stopped before it began.
+            If it was stopped before it began, or its coroutine while it ran.
         ArgumentValueError
             If `timeout` is negative or not finite.
         """
         self._wait(timeout)
+        return self._result()
+
+    def _result(self) -> Any:
         if self._exception is not None:
             raise self._exception.with_traceback(None)  # without the frames of those who asked before
         return self._value
+
+    def _has_result(self) -> bool:
+        return self.done
+
+    def _not_yet(self) -> str:
+        return f"job {self.name!r} has not ended in time and goes on; wait again or stop() it"
 
     def exception(self, timeout: float | None = None) -> BaseException | None:
         """Wait for the end and return what the task raised, None if it returned.
@@ -171,24 +200,20 @@ class Job:
         JobTimeout
             If the job had not ended in time.
         JobCancelled
-            If it was stopped before it began.
+            If it was stopped before it began, or its coroutine while it ran.
         """
         self._wait(timeout)
         if self._state is JobState.CANCELLED and self._exception is not None:
             raise self._exception
         return self._exception
 
-    def __await__(self) -> Generator[Any, None, Any]:
-        """Wait for the end in a coroutine, as ``await job``; the rest is as in :meth:`result`."""
-        yield from await_until(lambda: self.done, self._waiters)
-        return self.result(0)
+    def stack(self) -> str:
+        """Return where the task stands, as the lines of a traceback; "" if it does not run.
 
-    def _wait(self, timeout: float | None) -> None:
-        timeout = check_timeout(timeout)
-        if wait_until(lambda: self.done, self._waiters, timeout):
-            return
-        message = f"job {self.name!r} has not ended in time and goes on; wait again or stop() it"
-        raise JobTimeout(message)
+        Frames of this package are left out. It is a picture of a moving thing: it was true for a moment.
+        """
+        text = stack_text(self, self._capture)
+        return text if self.running else ""  # its thread may have gone on to another job
 
     def execute(self, seat: Any = None) -> None:
         """Run the task on this thread, unless it was stopped. For the pool."""
@@ -196,38 +221,66 @@ class Job:
             self._claim.pop()
         except IndexError:
             return
-        task, self._task = self._task, None
+        task: Any = self._task
+        self._task = None
         self.started = self._clock.time()
+        self.thread = get_ident()
         self._state = JobState.RUNNING
-        capture = self._capture
-        token = None
-        if capture is not None:
+        if self._capture is not None:
             self.output = RunOutput()
-            token = capture.enter(self.output)
-        state = JobState.DONE
-        try:
-            self._value = copy_context().run(self._call, task)
-        except BaseException as error:
-            state = JobState.FAILED
-            self.error = ErrorInfo.of(error, capture)
-            # Still inside the capture: a log handler that prints does so into this job's record.
-            self._log(f"job {self.name!r} failed: {self.error.line}\n{self.error.traceback}")
-            # The frames would keep every local of the task alive: a note has their text.
-            self._exception = error.with_traceback(None)
-            error.add_note(f"The task's own traceback:\n{self.error.traceback}")
-        finally:
-            if capture is not None:
-                capture.exit(token)
-        if self.output is not None and self.output.empty:
-            self.output = None
+        call = functools.partial(task, _job=self) if _names_job(task) else task
+        result = call_captured(call, self._capture, self.output, self._report, self._hand_over)
         if seat is not None:
             seat.task = None  # before the end is visible: who sees the job done finds its thread paused
-        task = None
-        self._end(state)
+        task = call = None
+        if result is not None:
+            self._conclude(result)
 
-    def _call(self, task: Any) -> Any:
-        value = task(_job=self) if _names_job(task) else task()
-        return run_coroutine(value) if type(value) is CoroutineType else value
+    def cut_off(self, error: BaseException) -> bool:
+        """End the job where a KeyboardInterrupt cut off execute() between two steps; return whether to begin again."""
+        if self._claim:
+            return True
+        # Nobody else executes it, but stop() may have taken it back.
+        if not self.done and self.handle is None and (self.running or not self.should_stop):
+            self._report(ErrorInfo.of(error, self._capture), error)
+            self._end(JobState.FAILED)
+        return False
+
+    def _hand_over(self, coroutine: Coroutine[Any, Any, Any]) -> bool:
+        """Let the coroutine of the task go on on the event loop, where stop() can cancel it."""
+        if self._loop is None:
+            return False
+        self._awaited[self] = None
+        self.handle = hand_to_loop(self._loop, coroutine, self._capture, self.output, self._report, self._conclude)
+        if self.handle is None:
+            self._awaited.pop(self, None)
+        elif self.should_stop:  # stop() came before there was something to cancel
+            self.handle.cancel()
+        return self.handle is not None
+
+    def _report(self, error: ErrorInfo, raised: BaseException) -> None:
+        self.error = error
+        # The frames would keep every local of the task alive: a note has their text.
+        self._exception = raised.with_traceback(None)
+        raised.add_note(f"The task's own traceback:\n{error.traceback}")
+        self._log(f"job {self.name!r} failed: {error.line}\n{error.traceback}")
+
+    def _conclude(self, result: Result) -> None:
+        """Keep what became of the task."""
+        self._awaited.pop(self, None)
+        state = JobState.DONE
+        if result.left is not None:  # SystemExit, which ends a worker, is for a job an error as any other
+            self._report(ErrorInfo.of(result.left, self._capture), result.left)
+        if result.outcome == STOPPED:
+            state = JobState.CANCELLED
+            self._exception = JobCancelled(f"job {self.name!r} was stopped; run_job() makes a new one")
+        elif self._exception is not None:
+            state = JobState.FAILED
+        else:
+            self._value = result.value
+        if self.output is not None and self.output.empty:
+            self.output = None
+        self._end(state)
 
     def _end(self, state: JobState) -> None:
         self.ended = self._clock.time()

@@ -7,6 +7,7 @@ import contextlib
 import logging
 import threading
 from collections.abc import Callable, Coroutine
+from contextlib import AbstractContextManager
 from typing import Any
 
 __all__ = ["LoopTask", "LoopThread"]
@@ -48,35 +49,47 @@ class LoopThread:
     Threads: every method may be called from any thread. Only :meth:`close` blocks.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, lock: AbstractContextManager[Any]) -> None:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
-        # Guards the first start alone. Whoever holds it calls no code of users.
-        self._lock = threading.Lock()
+        self._closed = False
+        # The pool's own. It guards the fields here, and the order of what is posted to the loop: the end comes last.
+        # Another lock might be taken in another order by a __del__ that closes the pool.
+        self._lock = lock
 
     def run(self, coroutine: Coroutine[Any, Any, Any], ended: Callable[[asyncio.Task[Any]], None]) -> LoopTask:
-        """Run `coroutine` as a task on the loop; `ended` is called there with the task when it has really ended."""
-        loop = self._started()
-        handle = LoopTask(loop)
+        """Run `coroutine` as a task on the loop; `ended` is called there with the task when it has really ended.
 
-        def begin() -> None:
-            handle.task = task = loop.create_task(coroutine)
-            task.add_done_callback(ended)
+        Raises
+        ------
+        RuntimeError
+            If the loop was closed, or the system has no thread for it; the coroutine was not touched.
+        """
+        with self._lock:
+            loop = self._started()
+            handle = LoopTask(loop)
 
-        loop.call_soon_threadsafe(begin)
+            def begin() -> None:
+                handle.task = task = loop.create_task(coroutine)
+                task.add_done_callback(ended)
+
+            loop.call_soon_threadsafe(begin)
         return handle
 
     def _started(self) -> asyncio.AbstractEventLoop:
-        loop = self._loop
-        if loop is not None:
-            return loop
-        with self._lock:
-            if self._loop is None:
-                loop = asyncio.new_event_loop()
-                self._thread = threading.Thread(target=self._serve, args=(loop,), name="bgpool-loop", daemon=True)
-                self._thread.start()
-                self._loop = loop
-            return self._loop
+        if self._closed:
+            message = "the event loop of the pool was closed"
+            raise RuntimeError(message)
+        if self._loop is None:
+            loop = asyncio.new_event_loop()
+            thread = threading.Thread(target=self._serve, args=(loop,), name="bgpool-loop", daemon=True)
+            try:
+                thread.start()
+            except RuntimeError:
+                loop.close()
+                raise
+            self._loop, self._thread = loop, thread
+        return self._loop
 
     def _serve(self, loop: asyncio.AbstractEventLoop) -> None:
         asyncio.set_event_loop(loop)
@@ -96,16 +109,16 @@ class LoopThread:
     def close(self, timeout: float) -> None:
         """Cancel what runs, end the loop and its thread; wait at most `timeout` seconds. May be called again."""
         with self._lock:
+            self._closed = True
             loop, self._loop = self._loop, None
-            thread, self._thread = self._thread, None
-        if loop is None or thread is None:
-            return
-        ending = _end(loop)
-        try:
-            asyncio.run_coroutine_threadsafe(ending, loop)
-        except RuntimeError:  # it has ended by itself
-            ending.close()
-        if thread is not threading.current_thread():
+            thread = self._thread
+            if loop is not None:
+                ending = _end(loop)
+                try:
+                    asyncio.run_coroutine_threadsafe(ending, loop)
+                except RuntimeError:  # it has ended by itself
+                    ending.close()
+        if thread is not None and thread is not threading.current_thread():
             thread.join(timeout)
 
 

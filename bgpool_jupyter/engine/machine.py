@@ -19,17 +19,18 @@ all that follows can be derived from it again.
 
 from __future__ import annotations
 
-import asyncio
 import functools
 import math
 import threading
+import weakref
 from _thread import get_ident
 from collections import deque
 from collections.abc import Callable, Coroutine
+from itertools import starmap
 from typing import Any, cast
 
 from .arguments import check_instant, check_number, safe_repr
-from .calls import Result, await_captured, call_captured
+from .calls import Result, call_captured, hand_to_loop
 from .clock import Clock
 from .errors import PoolClosed, PoolError
 from .events import EventKind, Hub, Subscription
@@ -38,7 +39,7 @@ from .loop import LoopThread
 from .output import RunCapture, RunOutput
 from .recorder import Recorder
 from .retry import Retry
-from .runs import ENDED, STOPPED, ErrorInfo, RunningRun, RunRecord, outside
+from .runs import ENDED, FAILED, ErrorInfo, RunningRun, RunRecord, outside
 from .schedule import duration_text
 from .starts import Start
 from .states import ACTIVE, WorkerState, next_state
@@ -64,6 +65,12 @@ class _Finish:
 
     def execute(self, seat: object = None) -> None:  # noqa: ARG002 - one form for everything a pool thread executes
         self.machine._finish(self.worker, self.start)
+
+    def cut_off(self, error: BaseException) -> bool:  # noqa: ARG002 - the same
+        """Let the worker go on where a KeyboardInterrupt cut off execute(); return whether to begin again."""
+        if self.start.finish_claimed:
+            self.machine._release(self.worker, self.start)
+        return not self.start.finish_claimed
 
 
 class _Watchdog:
@@ -102,8 +109,10 @@ class Machine:
         #: Every worker in the pool by its id. Single dict operations need no lock.
         self._workers: dict[int, BackgroundWorker] = {}
         self._hub = Hub(clock, self._post)
-        self._loop = LoopThread()
-        executor.bind(self._lock, self, self._deferred.append, self._flush)
+        self._loop = LoopThread(self._lock)
+        executor.bind(self._lock, self, self._deferred.append)
+        self._finalizer = weakref.finalize(self, _abandon, executor, self._loop)
+        self._finalizer.atexit = False
 
     def _post(self, subscription: Subscription) -> None:
         self._ready.append(subscription)
@@ -195,7 +204,6 @@ class Machine:
         """Complete a change that a KeyboardInterrupt cut off. Under the lock."""
         worker = self._touched
         if worker is not None:
-            self._touched = None
             self._executor.repair()
             self._deadlines.cancel(worker)
             if isinstance(worker._busy, Start) and not worker._busy.finish_claimed:
@@ -203,10 +211,12 @@ class Machine:
             self._settle(worker)
             if self._ready:
                 self._executor.look()
+            self._touched = None  # last, because this too may be cut off
 
     def _flush(self) -> None:
         """Carry out what was put off while the lock was held; a call from inside leaves it to the outer one."""
         while self._deferred and not self._lock._is_owned():
+            refused = []
             with self._lock:
                 self._mend()
                 while self._deferred:
@@ -214,7 +224,9 @@ class Machine:
                     try:
                         command()
                     except PoolError as error:
-                        self._hub.log(f"a call from within the pool was refused: {error}")
+                        refused.append(error)
+            for refusal in refused:  # a logger is user code
+                self._hub.log(f"a call from within the pool was refused: {refusal}")
 
     # -- the state machine, under the lock
 
@@ -327,18 +339,54 @@ class Machine:
 
     # -- a run, from its due entry to its record
 
-    def _run_entry(self, entry: tuple[float, int, Any]) -> None:
-        """Run the worker of a due entry on this thread, unless it was stopped meanwhile."""
+    def _run_next(self, limit: float | None) -> bool:
+        """Run the earliest worker that is due on this thread; return whether there was an entry to look at."""
+        entry = run = None
+        try:
+            with self._lock:
+                self._mend()
+                now = self.clock.monotonic() if limit is None else limit
+                entry = None if self._executor.suspended else self._deadlines.pop_due(now)
+                if entry is None:
+                    return False
+                run = self._begin_run(entry)
+            if run is None:
+                return True
+            result = self._call_run(entry[2], run)
+            if result is not None:
+                self._close_run(entry[2], run, result)
+        except BaseException as error:  # a KeyboardInterrupt between two steps: what the callback raises is noted
+            self._give_up(entry, run, error)
+            raise
+        return True
+
+    def _give_up(self, entry: tuple[float, int, Any] | None, run: RunningRun | None, error: BaseException) -> None:
+        """End a run that was cut off between its steps as one that failed, so that its worker goes on."""
         with self._lock:
-            run = self._begin_run(entry)
-        if self._deferred:
-            self._flush()
-        if run is None:
-            return
+            if entry is None:
+                self._find_lost()
+            elif type(entry[2]) is not _Watchdog:
+                self._end_cut_off(entry, run, error)
+        self._flush()
+
+    def _end_cut_off(self, entry: tuple[float, int, Any], run: RunningRun | None, error: BaseException) -> None:
         worker = entry[2]
-        result = self._call_run(worker, run)
-        if result is not None:
-            self._close_run(worker, run, result)
+        start, busy = worker._start, worker._busy
+        if busy is None and start.state in (WorkerState.RUNNING, WorkerState.STOPPING):
+            busy = worker._busy = run or RunningRun(self.clock, start, entry[0])
+        if isinstance(busy, RunningRun) and busy.handle is None and (run is None or busy is run):
+            self._end_run(worker, busy, Result(None, ErrorInfo.of(error), FAILED), on_crew=False)
+        elif busy is None and worker._token in (0, entry[1]):  # it has not begun
+            worker._token = 0
+            self._settle(worker)
+
+    def _find_lost(self) -> None:
+        """Queue anew the worker whose entry was taken out and then lost to a KeyboardInterrupt. Under the lock."""
+        queued = {id(item) for _, _, item in self._deadlines.live()}
+        for worker in list(self._workers.values()):
+            if worker._token and id(worker) not in queued:
+                worker._token = 0
+                self._settle(worker)
 
     def _call_run(self, worker: BackgroundWorker, run: RunningRun) -> Result | None:
         """Call the callback; None if it gave a coroutine that was handed over. For the executor, without the lock."""
@@ -363,20 +411,19 @@ class Machine:
         capture: RunCapture | None,
         output: RunOutput | None,
         coroutine: Coroutine[Any, Any, Any],
-    ) -> None:
-        """Let the rest of a run, a coroutine, go on on the event loop; this thread is free for others."""
-
-        def ended(task: asyncio.Task[Result]) -> None:
-            coroutine.close()  # where the task was cancelled before it began, nobody has awaited it
-            result = Result(None, None, STOPPED) if task.cancelled() else task.result()
-            self._close_run(worker, run, result)
-
+    ) -> bool:
+        """Let the rest of a run, a coroutine, go on on the event loop; False if it has to be awaited here."""
         report = functools.partial(self._report, worker, run)
-        run.handle = handle = self._loop.run(await_captured(coroutine, capture, output, report), ended)
-        run.cancel_with(handle.cancel)
+        ended = functools.partial(self._close_run, worker, run)
+        run.handle = handle = hand_to_loop(self._loop, coroutine, capture, output, report, ended)
+        if handle is not None:
+            run.cancel_with(handle.cancel)
+        return handle is not None
 
     def _close_run(self, worker: BackgroundWorker, run: RunningRun, result: Result) -> None:
         with self._lock:
+            if worker._busy is not run:  # it was given up, see _give_up()
+                return
             self._end_run(worker, run, result, on_crew=False)
             if self._ready:
                 self._executor.look()
@@ -476,6 +523,7 @@ class Machine:
         if run.output is not None:
             worker._drop_old_displays()
         run.start.last = (result.value, error)
+        run.start.heard = now
         if error is not None and run.start is worker._start:
             worker.failure_count += 1
             worker.last_error = error
@@ -553,11 +601,18 @@ class Machine:
             self._hub.log(f"finished of worker {worker._name!r} failed: {error.line}\n{error.traceback}")
 
         call_captured(start.finish_call, self.capture, output, report)
+        self._release(worker, start)
+
+    def _release(self, worker: BackgroundWorker, start: Start) -> None:
+        """Let a worker go on after `finished` of a start was called."""
         with self._lock:
-            worker._busy = None
             self._mend()
-            self._settle(worker)
-            self._hub.changed(worker.id)
+            if worker._busy is start:
+                self._touched = worker  # so that what is cut off here is settled later
+                worker._busy = None
+                self._settle(worker)
+                self._hub.changed(worker.id)
+                self._touched = None
         self._flush()
 
     # -- virtual time and suspension
@@ -581,21 +636,36 @@ class Machine:
         :class:`ThreadCrew` this thread helps its threads.
         """
         limit = None if now is None else check_number(now, "now", "give monotonic seconds")
+        if self._lock._is_owned():  # from a __del__ inside of the pool, where no callback may be called
+            return self._deadlines.next_due()
         while True:
+            self._flush()
+            ran = self._run_next(limit)
+            self._run_ready()
+            if ran:
+                continue
             with self._lock:
-                self._mend()
-                moment = self.clock.monotonic() if limit is None else limit
-                entry = None if self._executor.suspended else self._deadlines.pop_due(moment)
-                if entry is None and not self._ready:
-                    return None if self._executor.suspended else self._deadlines.next_due()
-            if entry is not None:
-                self._run_entry(entry)
-            while self._ready:
-                try:
-                    task = self._ready.popleft()
-                except IndexError:
-                    break
-                task.execute()
+                now = self.clock.monotonic() if limit is None else limit
+                due = None if self._executor.suspended else self._deadlines.next_due()
+                if not self._ready and not self._deferred and (due is None or due > now):
+                    return due
+
+    def _run_ready(self) -> None:
+        taken: deque[Any] = deque()
+        while self._ready:
+            try:
+                # One step of the interpreter: an interrupt finds the task here or there, not in between.
+                taken.extend(starmap(self._ready.popleft, [()]))
+                taken[0].execute()
+            except IndexError:
+                if taken:
+                    raise
+                return  # another thread was quicker
+            except BaseException as error:
+                if taken and taken[0].cut_off(error):
+                    self._ready.appendleft(taken[0])
+                raise
+            taken.clear()
 
     def reschedule(self, worker: BackgroundWorker, at: float) -> None:
         """Move the next run of a started worker to `at` (UTC epoch seconds); one that is paused goes on.
@@ -639,16 +709,21 @@ class Machine:
     def _forget_threads(self) -> None:
         """Close this pool in a forked child: its threads live in the parent, its lock may be held by one of them."""
         self.closed = True
+        self._finalizer.detach()  # what it would end is the parent's
         self._lock = cast("OwnedLock", threading.RLock())
-        self._executor.bind(self._lock, self, self._deferred.append, self._flush)
+        self._executor.bind(self._lock, self, self._deferred.append)
         self._executor.after_fork()
-        self._loop = LoopThread()
+        self._loop = LoopThread(self._lock)
+        self._loop.close(0)
         self._deferred.clear()
         self._touched = None
         self._hub.close()
 
     def check(self) -> None:
         """Assert the invariants of every worker; for tests. Under the lock for a moment."""
+        if self._lock._is_owned():
+            return  # from inside of a section, in which they need not hold
+        self._flush()
         with self._lock:
             self._mend()
             items = [item for _, _, item in self._deadlines.live()]
@@ -657,7 +732,7 @@ class Machine:
                 start, busy, state = worker._start, worker._busy, worker._state
                 entries = queued.count(worker.id)
                 told = f"{worker!r}: {state}, token {worker._token}, {entries} entries, busy {busy!r}"
-                assert entries <= 1, f"more than one live entry: {told}"  # noqa: S101 - that is what check() is for
+                assert entries == bool(worker._token), f"an entry for each token: {told}"  # noqa: S101 - see above
                 now = start is not None and start.now
                 wanted = busy is None and (state is WorkerState.WAITING or (state is WorkerState.PAUSED and now))
                 assert bool(worker._token) is wanted, f"a token if and only if a run is to come: {told}"  # noqa: S101
@@ -665,3 +740,9 @@ class Machine:
                 assert in_flight or state not in (WorkerState.RUNNING, WorkerState.STOPPING), told  # noqa: S101
                 assert not in_flight or state is not WorkerState.STOPPED, told  # noqa: S101
                 assert (start is None) == (state is WorkerState.NEW), told  # noqa: S101
+
+
+def _abandon(executor: Executor, loop: LoopThread) -> None:
+    """End the threads of a pool that was dropped, and in which nothing was left to do."""
+    executor.abandon()
+    loop.close(0)

@@ -9,6 +9,7 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from datetime import datetime
 from operator import itemgetter
+from time import monotonic
 from typing import Any, Self, TypeVar
 
 from .arguments import (
@@ -66,7 +67,8 @@ class WorkerPool(Machine):
     -----
     Threads: every method may be called from any thread, from callbacks and from ``__del__``, and
     returns at once, but for :meth:`close`, :meth:`kill_jobs` and :meth:`run_due`. No thread is
-    started before something is.
+    started before something is. A pool that nobody refers to any more goes on for as long as a worker waits for
+    its next run, or anything runs; then it is collected, and its threads end.
     """
 
     def __init__(
@@ -89,6 +91,8 @@ class WorkerPool(Machine):
         self._ids = itertools.count(1)
         self._decorated: dict[str, BackgroundWorker] = {}
         self._jobs: deque[Job] = deque(maxlen=JOBS_KEPT)
+        #: Jobs whose coroutines run on the event loop.
+        self._awaited: dict[Job, None] = {}
         _pools.add(self)
 
     # -- making workers, actors, jobs
@@ -342,7 +346,8 @@ class WorkerPool(Machine):
         ----------
         task
             What is run, without arguments: use a lambda for them. A task that names a parameter
-            ``_job`` receives the job.
+            ``_job`` receives the job. A coroutine is awaited on the pool's event loop, beside others, and
+            cancelled by :meth:`Job.stop`.
         name
             What the job is called; None has a name made.
 
@@ -362,7 +367,9 @@ class WorkerPool(Machine):
             check_callable(task, "task")
         if self.closed:
             self._refuse_if_closed()
-        job = Job(task, name if name is None else check_name(name), self.clock, self.capture, self._hub.log)
+        loop = None if self._executor.inline else self._loop
+        checked = name if name is None else check_name(name)
+        job = Job(task, checked, self.clock, self.capture, self._hub.log, loop, self._awaited)
         self._jobs.append(job)
         self._ready.append(job)
         self._executor.submitted()
@@ -428,7 +435,7 @@ class WorkerPool(Machine):
 
     def jobs(self) -> list[Job]:
         """Return the jobs that wait, those that run, and the last 50 that were made, oldest first."""
-        known = [*self._jobs, *self._ready, *self._executor.tasks()]
+        known = [*self._jobs, *self._ready, *self._executor.tasks(), *self._awaited.copy()]
         return sorted({task for task in known if isinstance(task, Job)}, key=lambda job: job.id)
 
     def count_jobs(self) -> tuple[int, int]:
@@ -543,7 +550,9 @@ class WorkerPool(Machine):
                     self._ready.remove(job)
                 except ValueError:  # a thread took it meanwhile and found it cancelled
                     continue
-        self._executor.kill(seconds)
+        # From a __del__ inside of the pool: the threads need the lock that this one holds to end.
+        self._executor.kill(0.0 if self._lock._is_owned() else seconds)
+        self._flush()
 
     # -- observing
 
@@ -587,6 +596,8 @@ class WorkerPool(Machine):
         Threads: may be called from any thread, also from a callback; blocks at most `timeout` seconds.
         """
         seconds = check_delay(timeout, "timeout")
+        if self._lock._is_owned():  # see kill_jobs()
+            seconds = 0.0
         with self._lock:
             self.closed = True  # what was started before is stopped below, what comes later is refused
         for worker in self.find_workers():
@@ -595,8 +606,10 @@ class WorkerPool(Machine):
             job.stop()
         if self._executor.inline:
             self.run_due()
+        end = monotonic() + seconds
+        self._loop.close(0)  # what is awaited there is cancelled while the threads end
         self._executor.close(seconds)
-        self._loop.close(seconds)
+        self._loop.close(max(0.0, end - monotonic()))
         self._hub.close()
         _pools.discard(self)
 

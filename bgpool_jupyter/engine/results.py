@@ -10,7 +10,10 @@ from collections.abc import Callable, Generator
 from time import monotonic
 from typing import Any, Protocol
 
-__all__ = ["Waiter", "await_until", "wait_until", "wake"]
+from .arguments import check_timeout
+from .errors import JobTimeout
+
+__all__ = ["Awaited", "Waiter", "await_until", "wait_until", "wake"]
 
 
 class Waiter(Protocol):
@@ -78,3 +81,31 @@ def wake(waiters: list[Waiter]) -> None:
     for waiter in waiters.copy():
         with contextlib.suppress(RuntimeError):  # a lock that was released already: its owner is on its way
             waiter.release()
+
+
+class Awaited:
+    """What has a result some day, for threads that block and for coroutines: the base of jobs and workers."""
+
+    __slots__ = ()
+
+    _waiters: list[Waiter]
+
+    def _has_result(self) -> bool:
+        raise NotImplementedError
+
+    def _result(self) -> Any:
+        """Return the result, or raise what stands for it."""
+        raise NotImplementedError
+
+    def _not_yet(self) -> str:
+        """Return what a wait that was too short is told, in one sentence."""
+        raise NotImplementedError
+
+    def _wait(self, timeout: float | None) -> None:
+        if not wait_until(self._has_result, self._waiters, check_timeout(timeout)):
+            raise JobTimeout(self._not_yet())
+
+    def __await__(self) -> Generator[Any, None, Any]:
+        """Wait in a coroutine, as ``await job``; the rest is as in ``result()``."""
+        yield from await_until(self._has_result, self._waiters)
+        return self._result()

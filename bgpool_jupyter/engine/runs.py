@@ -258,11 +258,13 @@ class RunningRun:
 
     def elapsed(self) -> float:
         """Return the seconds since the run started."""
-        return self._clock.monotonic() - self._begun
+        return max(0.0, self._clock.monotonic() - self._begun)
 
     def record(self, end: float, outcome: str, value: object, error: ErrorInfo | None) -> tuple[Any, ...]:
         """Return the fields of a :class:`RunRecord` for a run that ended at the monotonic instant `end`."""
         duration = end - self._begun
+        if duration < 0:  # the clock went back
+            duration = 0.0
         if self.overdue:
             outcome = OVERDUE
         output = self.output

@@ -7,22 +7,32 @@ import os
 import sys
 import traceback
 from types import FrameType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from .runs import is_ours, with_labels
 
 if TYPE_CHECKING:
+    from .loop import LoopTask
     from .output import RunCapture
-    from .runs import RunningRun
 
-__all__ = ["stack_text"]
+__all__ = ["InFlight", "stack_text"]
+
+
+class InFlight(Protocol):
+    """What is executed somewhere: a run or a job."""
+
+    #: Its task on the event loop; None if it is executed by a thread.
+    handle: LoopTask | None
+    #: Identity of that thread.
+    thread: int | None
+
 
 #: Most frames of a stack that are shown; the innermost ones.
 _MOST_FRAMES = 60
 
 
-def stack_text(run: RunningRun, capture: RunCapture | None) -> str:
-    """Return the stack of a run in flight, outermost frame first, without frames of this package; "" if it has none.
+def stack_text(run: InFlight, capture: RunCapture | None) -> str:
+    """Return the stack of a run or job in flight, outermost frame first, without this package; "" if it has none.
 
     Notes
     -----

@@ -112,7 +112,6 @@ class Start:
 
     __slots__ = (
         "attempt",
-        "begun",
         "beside",
         "call",
         "counted",
@@ -121,6 +120,7 @@ class Start:
         "failures",
         "finish_call",
         "finish_claimed",
+        "heard",
         "index",
         "jitter",
         "last",
@@ -142,7 +142,7 @@ class Start:
         *,
         wall: float | None = None,
         jitter: float = 0.0,
-        begun: float = 0.0,
+        heard: float = 0.0,
     ) -> None:
         self.state = WorkerState.WAITING
         self.schedule = schedule
@@ -158,8 +158,8 @@ class Start:
         self.wall = wall
         #: Seconds by which chance moves the next run behind its slot.
         self.jitter = random.uniform(0.0, jitter) if jitter else 0.0
-        #: When start() was called, in UTC epoch seconds.
-        self.begun = begun
+        #: When it was started, went on after a pause, or a run of it ended, the latest of them (monotonic seconds).
+        self.heard = heard
         #: A run of it has looked at the stop flag.
         self.looked = False
         #: Runs that count towards max_count.
@@ -255,7 +255,7 @@ class Start:
 
     def resume(self, now: float, wall_now: float) -> int:
         """Choose the next slot after a pause; return how many slots of the grid passed meanwhile and are left out."""
-        schedule = self.schedule
+        schedule, self.heard = self.schedule, now
         if isinstance(schedule, Once) or (self.retry_at is not None and isinstance(schedule, FixedRate)):
             return 0
         if isinstance(schedule, CronTimes):

@@ -29,8 +29,10 @@ def live():
     before = set(threading.enumerate())
     made = WorkerPool()
     yield made
-    made.check()
-    made.close(PATIENCE)
+    try:
+        made.check()
+    finally:
+        made.close(PATIENCE)
     assert not [thread for thread in set(threading.enumerate()) - before if thread.name.startswith("bgpool-")]
 
 

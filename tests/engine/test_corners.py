@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import _thread
 import asyncio
 import contextvars
 import functools
-import sys
 import threading
 
 import pytest
 
-from bgpool_jupyter.engine import ArgumentTypeError, ArgumentValueError, PoolClosed, WorkerPool, WorkerState, crew
+from bgpool_jupyter.engine import ArgumentTypeError, ArgumentValueError, PoolClosed, WorkerPool, WorkerState
 
 PATIENCE = 20.0
 
@@ -308,19 +306,3 @@ class TestBulk:
         c = pool.new_worker(1, lambda: None, name="c")
         assert pool.start_workers() == [a, c]
         assert told[0].startswith("worker 'b' was passed over: start() of 'b' was given []")
-
-
-class TestNoThreadAtAll:
-    def test_work_waits_and_begins_with_the_next_call_that_finds_one(self, live, monkeypatch):
-        real = _thread.start_new_thread
-
-        def refuse(*_):
-            raise RuntimeError("can't start new thread")
-
-        monkeypatch.setattr(crew, "start_new_thread", refuse)
-        ran = threading.Event()
-        live.new_actor(ran.set).start()
-        assert sys.exc_info() == (None, None, None)
-        monkeypatch.setattr(crew, "start_new_thread", real)
-        live.run_job(lambda: None).result(PATIENCE)
-        assert ran.wait(PATIENCE)

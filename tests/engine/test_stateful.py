@@ -11,6 +11,7 @@ import math
 from dataclasses import dataclass, field
 
 import hypothesis.strategies as st
+import pytest
 from hypothesis import settings
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
@@ -273,3 +274,11 @@ class PoolMachine(RuleBasedStateMachine):
 
 TestPoolMachine = PoolMachine.TestCase
 TestPoolMachine.settings = settings(max_examples=2000, stateful_step_count=50, deadline=None)
+
+
+@pytest.mark.long
+@pytest.mark.timeout(4 * 3600)
+class TestPoolMachineLong(PoolMachine.TestCase):  # type: ignore[valid-type, misc]
+    """The same with more and longer stories."""
+
+    settings = settings.get_profile("long")

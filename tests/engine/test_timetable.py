@@ -8,7 +8,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from bgpool_jupyter.engine import ArgumentTypeError, ArgumentValueError, Cron, WorkerState
+from bgpool_jupyter.engine import ArgumentTypeError, ArgumentValueError, Cron, Retry, WorkerState
 
 BERLIN = ZoneInfo("Europe/Berlin")
 
@@ -31,7 +31,7 @@ class TestCron:
         assert starts(worker) == ["20 09:30", "23 09:30", "24 09:30"]
         assert worker.missed_count == 0
         assert all(record.lateness == pytest.approx(0, abs=1e-3) for record in worker.history)
-        assert worker.schedule == "cron 30 9 * * mon-fri"
+        assert worker.schedule == "cron 30 9 * * mon-fri Europe/Berlin"
 
     def test_a_slot_in_the_gap_of_spring_runs_at_its_end(self, pool):
         at(pool, 2026, 3, 28, 12, 0)
@@ -114,6 +114,7 @@ class TestCron:
         assert cron == Cron("*/5 * * * *", ZoneInfo("UTC"))
         assert cron != Cron("*/6 * * * *", "UTC")
         assert repr(cron) == "Cron('*/5 * * * *', 'UTC')"
+        assert (str(cron), str(Cron("*/5 * * * *"))) == ("*/5 * * * * UTC", "*/5 * * * *")
         assert len({cron, Cron("*/5 * * * *", "UTC")}) == 1
 
     def test_preview_follows_the_zone(self):
@@ -216,6 +217,37 @@ class TestUntil:
         assert pool.find_workers() == []
 
 
+KINDS = {
+    "grid": lambda pool, call: pool.new_worker(5, call, dispose=False),
+    "delayed grid": lambda pool, call: pool.new_worker(5, call, start_with_delay=True),
+    "catching up": lambda pool, call: pool.new_worker(5, call, run_past_events=True),
+    "fixed delay": lambda pool, call: pool.new_worker(5, call, run_on_time=False),
+    "few": lambda pool, call: pool.new_worker(5, call, max_count=4, dispose=False),
+    "until": lambda pool, call: pool.new_worker(5, call, until=pool.clock.time() + 40, dispose=False),
+    "cron": lambda pool, call: pool.new_worker(Cron("*/7 * * * * *", "UTC"), call),
+    "actor": lambda pool, call: pool.new_actor(call, delay=12, dispose=False),
+    "at": lambda pool, call: pool.new_actor(call, at=pool.clock.time() + 90, dispose=False),
+}
+STEPS = {
+    "nothing": lambda pool, worker: None,
+    "time": lambda pool, worker: pool.clock.advance(12.5),
+    "now": lambda pool, worker: (pool.clock.advance(2.5), worker.work_now()),
+    "done now": lambda pool, worker: (pool.clock.advance(2.5), worker.work_now(), pool.clock.advance(1)),
+    "interval": lambda pool, worker: (pool.clock.advance(2.5), setattr(worker, "interval", 3.0)),
+    "interval and now": lambda pool, worker: (
+        pool.clock.advance(2.5),
+        setattr(worker, "interval", 3.0),
+        worker.work_now(),
+    ),
+    "pause": lambda pool, worker: (worker.pause(), pool.clock.advance(12.5), worker.unpause()),
+    "asleep": lambda pool, worker: (pool.clock.advance(1), pool.clock.sleep(17)),
+    "moved": lambda pool, worker: (
+        pool.clock.advance(2.5),
+        pool.reschedule(worker, pool.clock.time() + 3.25),
+    ),
+}
+
+
 class TestPreview:
     def test_of_every_kind(self, pool):
         now = pool.clock.time()
@@ -239,6 +271,68 @@ class TestPreview:
         worker.start()
         pool.clock.advance(86400)
         assert [record.started for record in worker.history][:20] == pytest.approx(promised, abs=1e-3)
+
+    @pytest.mark.parametrize("kind", KINDS)
+    @pytest.mark.parametrize("step", STEPS)
+    def test_of_a_started_worker_is_what_then_happens(self, pool, kind, step):
+        worker = KINDS[kind](pool, lambda: None).start()
+        STEPS[step](pool, worker)
+        self.compare(pool, worker)
+
+    @pytest.mark.parametrize("kind", KINDS)
+    @pytest.mark.parametrize("on_demand", [False, True])
+    def test_of_a_run_in_flight_is_what_then_happens(self, pool, kind, on_demand):
+        promised = []
+        worker = KINDS[kind](pool, lambda _worker: promised.append(_worker.preview(6))).start()
+        if on_demand:
+            pool.clock.advance(2.5)
+            worker.work_now()
+        before = len(worker.history)
+        del promised[:]
+        pool.clock.advance(200)
+        starts = [record.started for record in worker.history][before:]
+        assert starts
+        for k, instants in enumerate(promised[:8]):
+            told = [instant.timestamp() for instant in instants]
+            assert told == pytest.approx(starts[k + 1 : k + 7], abs=1e-3)
+
+    def test_of_a_retry_is_what_then_happens(self, pool):
+        outcomes = iter([ValueError()])
+
+        def bad():
+            error = next(outcomes, None)
+            if error is not None:
+                raise error
+
+        worker = pool.new_worker(5, bad, retry=Retry(attempts=5, first=7)).start()
+        pool.clock.advance(0.5)
+        assert worker.retry_count == 1
+        self.compare(pool, worker)
+
+    def compare(self, pool, worker):
+        promised = [instant.timestamp() for instant in worker.preview(6)]
+        before = len(worker.history)
+        if not worker.running:
+            worker.start()
+        pool.clock.advance(200)
+        assert promised == pytest.approx([record.started for record in worker.history][before : before + 6], abs=1e-3)
+
+    def test_of_a_paused_worker_is_what_comes_if_it_goes_on(self, pool):
+        worker = pool.new_worker(5, lambda: None).start()
+        pool.clock.advance(7)
+        worker.pause()
+        pool.clock.advance(16)
+        promised = [instant.timestamp() for instant in worker.preview(3)]
+        worker.unpause()
+        pool.clock.advance(20)
+        assert promised == pytest.approx([record.started for record in worker.history][2:5], abs=1e-3)
+
+    def test_of_a_stopped_worker_is_of_a_new_start(self, pool):
+        worker = pool.new_worker(5, lambda: None, max_count=3, dispose=False).start()
+        pool.clock.advance(7)
+        assert len(worker.preview()) == 1
+        worker.stop()
+        assert [each.timestamp() for each in worker.preview()] == [pool.clock.time() + 5 * k for k in range(3)]
 
     @pytest.mark.parametrize("count", [0, -1, 1.5, True])
     def test_a_bad_count_is_refused(self, pool, count):

@@ -1,0 +1,158 @@
+"""When will it run? The instants of a schedule, before it is started and after."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+from .cron import Cron
+from .schedule import CronTimes, FixedDelay, FixedRate, Once
+from .starts import Start
+
+__all__ = ["if_started", "of_start"]
+
+
+def if_started(first: float, interval: float | None, cron: Cron | None) -> Iterator[float]:
+    """Yield the instants of a worker that is started now.
+
+    Parameters
+    ----------
+    first
+        The first instant in UTC epoch seconds; with `cron`, the instant from which on slots are looked for.
+    interval
+        Seconds from each to the next; None: there is no next one.
+    cron
+        The expression that it follows instead.
+    """
+    if cron is not None:
+        yield from _slots(cron, cron.next_after(first))
+        return
+    yield first
+    k = 0
+    while interval is not None:
+        k += 1
+        yield first + k * interval
+
+
+def of_start(
+    start: Start, *, now: float, wall: float, interval: float, in_flight: bool, paused: bool
+) -> Iterator[float]:
+    """Yield the instants (UTC epoch seconds) at which the runs of a start are to come; each is taken to need no time.
+
+    Parameters
+    ----------
+    start
+        The start; it is only read.
+    now, wall
+        This moment, in monotonic and in UTC epoch seconds.
+    interval
+        The worker's present interval in seconds, which may differ from the one that the start began with.
+    in_flight
+        Whether a run of it is in flight, which does not count.
+    paused
+        Whether it is paused; the instants are those that come if it went on now.
+    """
+    schedule = start.schedule
+    if isinstance(schedule, CronTimes):
+        yield from _of_cron(start, schedule, now, wall, in_flight=in_flight, paused=paused)
+        return
+    if isinstance(schedule, Once):
+        dues = _of_once(start, now, wall, in_flight=in_flight)
+    elif isinstance(schedule, FixedDelay):
+        dues = _of_delay(start, now, interval, in_flight=in_flight, paused=paused)
+    else:
+        dues = _of_grid(start, schedule, now, interval, in_flight=in_flight, paused=paused)
+    for due in dues:
+        yield wall + (max(due, now) - now)
+
+
+def _asked_for(start: Start, now: float, *, in_flight: bool) -> float | None:
+    """Return the monotonic instant of a run that comes before the schedule's next one: on request, or a retry."""
+    if start.now:
+        return now
+    return None if in_flight else start.retry_at
+
+
+def _slots(cron: Cron, slot: float) -> Iterator[float]:
+    while slot < math.inf:
+        yield slot
+        slot = cron.next_after(slot)
+
+
+def _of_cron(
+    start: Start, schedule: CronTimes, now: float, wall: float, *, in_flight: bool, paused: bool
+) -> Iterator[float]:
+    asked = _asked_for(start, now, in_flight=in_flight)
+    slot = start.wall
+    if asked is not None:
+        yield wall + (max(asked, now) - now)
+    moved = start.moved if in_flight else start.due if slot is None else None
+    if moved is not None or slot is None:  # by reschedule(): the slots come after that
+        first = wall + (max(now if moved is None else moved, now) - now)
+        if asked is None:
+            yield first
+        yield from _slots(schedule.cron, schedule.cron.next_after(first))
+        return
+    if (in_flight and not start.beside) or (start.retry_at is not None and not start.now):
+        slot = schedule.cron.next_after(slot)
+    elif asked is None and not paused:  # the run that is waited for comes even if it is late
+        yield max(slot, wall)
+        slot = schedule.cron.next_after(slot)
+    if slot < wall and not schedule.catch_up:
+        slot = schedule.cron.next_after(wall)
+    for each in _slots(schedule.cron, slot):
+        yield max(each, wall)
+
+
+def _of_once(start: Start, now: float, wall: float, *, in_flight: bool) -> Iterator[float]:
+    asked = _asked_for(start, now, in_flight=in_flight)
+    if asked is not None:
+        yield asked
+    elif not in_flight:
+        yield start.due if start.wall is None else now + (start.wall - wall)
+
+
+def _of_delay(start: Start, now: float, interval: float, *, in_flight: bool, paused: bool) -> Iterator[float]:
+    asked = _asked_for(start, now, in_flight=in_flight)
+    if in_flight and start.moved is not None:
+        due = start.moved
+    elif in_flight and asked is None:
+        due = now + interval
+    elif asked is not None:
+        due = asked
+    elif paused and start.due < now:
+        due = now + interval
+    else:
+        due = start.due
+    while True:
+        yield due
+        due = max(due, now) + interval
+
+
+def _of_grid(
+    start: Start, schedule: FixedRate, now: float, interval: float, *, in_flight: bool, paused: bool
+) -> Iterator[float]:
+    asked = _asked_for(start, now, in_flight=in_flight)
+    first = start.moved if in_flight and start.moved is not None else asked
+    k = start.index
+    if (in_flight and not start.beside) or (asked is not None and not start.now):  # a retry has the place of its run
+        k += 1
+    elif first is None and not in_flight and not (paused and start.due < now):
+        first = start.due
+        k += 1
+    if first is not None:
+        yield first
+    passed = now if first is None else max(first, now)
+    grid, origin = schedule, start.index
+    if schedule.interval != interval:
+        if k == start.index:  # the slot that was chosen stays, the new grid begins at it
+            yield schedule.slot(k)
+            k += 1
+        grid, k = FixedRate(schedule.slot(origin) + interval, interval, schedule.catch_up), k - origin - 1
+    if not schedule.catch_up:
+        k = max(k, grid.index_from(passed))
+    while True:
+        due = grid.slot(k)
+        if first is None or due > first or schedule.catch_up:
+            yield due
+        k += 1

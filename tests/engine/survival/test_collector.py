@@ -1,0 +1,143 @@
+"""A ``__del__`` that calls the pool, run by the garbage collector during any call of the pool."""
+
+from __future__ import annotations
+
+import gc
+import itertools
+
+import pytest
+
+from bgpool_jupyter.engine import WorkerPool
+
+from .calls import CALLS, ELSEWHERE, attributes, call, public_calls
+from .harness import PATIENCE, all_run_again, collector_everywhere, pool_threads, short_or_long
+
+
+class Garbage:
+    """Dies with each run of the collector, calls `action`, and leaves the next of its kind behind."""
+
+    def __init__(self, action):
+        self.action = action
+        self.me = self
+
+    def __del__(self):
+        if self.action():
+            Garbage(self.action)
+
+
+def test_every_public_call_has_its_row():
+    assert public_calls() - set(CALLS) - set(ELSEWHERE) == set()
+
+
+def make_workers(pool, count=4):
+    intervals = (3600, 0.001)
+    return [
+        pool.new_worker(intervals[n % 2], lambda: None, name=f"w{n}", dispose=False, finished=lambda: None)
+        for n in range(count)
+    ]
+
+
+@pytest.mark.parametrize("name", CALLS)
+@short_or_long("turns", 40, 2000)
+def test_during_any_call(live, name, turns, eventually):
+    """In the middle of `name`, with the lock held or not, objects die whose ends make every other call."""
+    live.set_logger(lambda text: None)
+    workers = make_workers(live)
+    others = itertools.cycle(CALLS)
+    ends = [0, 0]  # outside and inside of a section of the pool
+
+    def act():
+        acting.append(1)
+        if left[0] > 0:
+            left[0] -= 1
+            ends[live._lock._is_owned()] += 1
+            call(next(others), live, workers[sum(ends) % len(workers)])
+        acting.pop()
+        return left[0] > 0
+
+    left, acting = [0], []
+    with collector_everywhere():
+        for turn in range(turns):
+            # So many and no more: each command that is put off costs memory too, and would be followed by another.
+            left[0] = 1 + turn % 40
+            Garbage(act)
+            worker = workers[turn % len(workers)]
+            if turn % 3 == 0:
+                worker.start()
+            call(name, live, worker)
+            attributes(worker)
+        left[0] = 0
+    gc.collect()
+    assert eventually(lambda: not acting)  # the collector runs on the pool's threads too
+    assert sum(ends) > turns
+    assert ends[True] > turns // 10
+    all_run_again(live, workers)
+
+
+@short_or_long("turns", 50, 2000)
+def test_one_that_closes_the_pool(turns):
+    """An owner that dies closes its pool, whatever that pool is doing on this very thread."""
+    inside = 0
+    for turn in range(turns):
+        pool = WorkerPool()
+        pool.set_logger(lambda text: None)
+        workers = make_workers(pool)
+        left = [turn % 40]
+
+        def act(pool=pool, left=left):
+            nonlocal inside
+            left[0] -= pool._lock._is_owned()
+            if left[0] < 0:
+                inside += 1
+                pool.close(0)
+            return left[0] >= 0
+
+        with collector_everywhere():
+            Garbage(act)
+            for worker in workers:
+                call("BackgroundWorker.start", pool, worker)
+            for name in itertools.islice(itertools.cycle(CALLS), turn, turn + 20):
+                call(name, pool, workers[turn % 4])
+        left[0] = -1
+        pool.close(PATIENCE)
+        assert pool.closed
+        assert not any(worker.running or worker.executing for worker in workers)
+    assert pool_threads() == []
+    assert inside > turns // 2
+
+
+class TestCommandsFromInside:
+    def test_a_command_is_carried_out_by_the_next_call(self, pool):
+        worker = pool.new_worker(1, lambda: None)
+        other = pool.new_worker(1, lambda: None)
+        with pool._lock:
+            worker.start()
+            pool.new_worker(1, lambda: None).stop()
+            worker.work_now()
+            assert worker.status == "new"
+        other.start()
+        assert worker.status == "waiting"
+        pool.check()
+
+    def test_one_that_is_refused_is_logged(self, pool):
+        told = []
+        pool.set_logger(told.append)
+        worker = pool.new_worker(1, lambda: None, name="w")
+        with pool._lock:
+            worker.pause()
+        pool.new_worker(1, lambda: None).start()
+        assert told == ["a call from within the pool was refused: worker 'w' is new and cannot pause; start() it first"]
+
+    def test_a_job_runs(self, live):
+        with live._lock:
+            job = live.run_job(lambda: "ran")
+        live.new_worker(3600, lambda: None).start()  # any other command
+        assert job.result(PATIENCE) == "ran"
+
+    @pytest.mark.parametrize("call", [lambda pool: pool.kill_jobs(0), lambda pool: pool.run_due(0)])
+    def test_a_call_that_changes_no_worker_carries_it_out_too(self, pool, call):
+        worker = pool.new_worker(1, lambda: None)
+        with pool._lock:
+            worker.start()
+        call(pool)
+        assert worker.running
