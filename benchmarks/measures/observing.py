@@ -1,4 +1,4 @@
-"""What it costs to be observed: a PoolModel that is published at 10 Hz, and the history of runs.
+"""What it costs to be observed: a PoolModel that is published at 10 Hz, the history of runs, and the journal.
 
 Here the contenders are two forms of the engine: "engine" with what is measured, "engine alone" without.
 """
@@ -6,13 +6,17 @@ Here the contenders are two forms of the engine: "engine" with what is measured,
 from __future__ import annotations
 
 import functools
+import tempfile
 import time
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 from unittest import mock
 
 from bgpool_jupyter.engine import InlineExecutor, RunningRun, WorkerPool
+from bgpool_jupyter.journal import Journal
 from bgpool_jupyter.panel.model import PoolModel
 
 from ..contenders.engine import Engine
@@ -58,11 +62,51 @@ def _history(name: str, scale: Scale) -> Mapping[str, float]:
         return {"cpu": _cpu_of_runs(pool, worker, scale)}
 
 
-def _cpu_of_runs(pool: WorkerPool, worker: Any, scale: Scale) -> float:
+@contextmanager
+def _journal_of(pool: WorkerPool) -> Iterator[Journal]:
+    with tempfile.TemporaryDirectory() as folder, Journal(Path(folder) / "journal.sqlite") as journal:
+        pool.recorder = journal
+        yield journal
+
+
+def _journal(name: str, scale: Scale) -> Mapping[str, float]:
+    """Take runs back to back, with every row in the file at the end."""
+    pool = WorkerPool(executor=InlineExecutor())
+    worker = pool.new_worker(1e-9, lambda: None, run_past_events=True, max_count=scale.runs, dispose=False)
+    if name == ALONE:
+        return {"cpu": _cpu_of_runs(pool, worker, scale)}
+    with _journal_of(pool) as journal:
+        return {"cpu": _cpu_of_runs(pool, worker, scale, journal)}
+
+
+def _journal_at_10_hz(name: str, scale: Scale) -> Mapping[str, float]:
+    contender = Engine()
+
+    def watched(journal: Journal | None = None) -> Mapping[str, float]:
+        workers = start_workers(contender, min(100, scale.workers))
+        time.sleep(2 * INTERVAL)
+        if journal is not None:
+            journal.flush(60)  # the file is made and open
+        return lateness(workers, watch(scale.window + INTERVAL))
+
+    try:
+        if name == ALONE:
+            figures = watched()
+        else:
+            with _journal_of(contender.pool) as journal:
+                figures = watched(journal)
+    finally:
+        contender.close()
+    return {"cpu": figures["cpu"], "p90": figures["p90"]}
+
+
+def _cpu_of_runs(pool: WorkerPool, worker: Any, scale: Scale, journal: Journal | None = None) -> float:
     worker.start()
     begin = time.process_time()
     while worker.run_count < scale.runs:
         pool.run_due()
+    if journal is not None:
+        journal.flush(60)
     spent = time.process_time() - begin
     pool.close()
     return spent / scale.runs * 1e6
@@ -82,4 +126,12 @@ OBSERVING = (
     _observer(100),
     _observer(1000),
     Work("history", "a run with its record", (Metric("cpu", "µs a run"),), ("engine", ALONE), _history),
+    Work("journal", "a run with its row in SQLite", (Metric("cpu", "µs a run"),), ("engine", ALONE), _journal),
+    Work(
+        "journal-100",
+        "100 workers at 10 Hz with their rows in SQLite",
+        (Metric("cpu", "µs a run"), Metric("p90", "µs late")),
+        ("engine", ALONE),
+        _journal_at_10_hz,
+    ),
 )

@@ -1,0 +1,455 @@
+"""Journal: takes down every run of a pool, in a file, on a thread of its own.
+
+What the pool calls, `began` and `ended`, only puts things down and returns. The thread makes rows of them and commits
+them, all that has come since the last time in one transaction: soon after a quiet time, and then at most once a
+second, because each commit, with its thread woken from its sleep, costs as much as several runs.
+
+Locks
+    None. `began` and `ended` are called under the pool's lock, perhaps from a ``__del__`` that interrupted this very
+    module; they use single operations on a dict and a deque. One lock serves as a bell. The thread first says that it
+    rests and then looks whether there is something; who puts something down does so first and then looks whether the
+    thread rests. One of the two always sees the other.
+"""
+
+from __future__ import annotations
+
+import itertools
+import logging
+import os
+import sqlite3
+import threading
+import weakref
+from _thread import allocate_lock
+from collections import deque
+from collections.abc import Callable
+from pathlib import Path
+from time import monotonic
+from typing import TYPE_CHECKING, Self
+
+from ..engine.arguments import check_delay, safe_repr
+from .files import JournalRefused
+from .limits import Limits
+from .rows import Row, Texts, newest_of_each, row_of_begun, row_of_ended
+from .store import FileVanished, Store
+from .trouble import is_damaged, sentence_of
+
+if TYPE_CHECKING:
+    from ..engine import BackgroundWorker, RunningRun, RunRecord
+
+__all__ = ["LINGER", "PERIOD", "ROWS_KEPT", "Journal"]
+
+#: Seconds from the first thing after a quiet time to its commit: short runs have ended by then.
+LINGER = 0.05
+#: Least seconds from one commit to the next.
+PERIOD = 1.0
+#: Most runs that wait while the file cannot be written; then the oldest are dropped.
+ROWS_KEPT = 10_000
+#: Most runs that wait for the thread.
+_QUEUED = 200_000
+#: Seconds until it is tried again to write, the first time and at most.
+_RETRY_FIRST, _RETRY_LAST = 1.0, 30.0
+
+_logger = logging.getLogger("bgpool_jupyter")
+_journals: weakref.WeakSet[Journal] = weakref.WeakSet()
+#: In a forked child: what it must not close.
+_of_the_parent: list[Store | None] = []
+
+
+class _Mark:
+    """Somebody waits until everything before it was committed."""
+
+    def __init__(self) -> None:
+        self.lock = allocate_lock()
+        self.lock.acquire()
+        self.committed = False
+
+    def release(self, *, committed: bool) -> None:
+        self.committed = committed
+        self.lock.release()
+
+
+class Journal:
+    """Keeps the runs of pools in a SQLite file, for a history that outlives the process.
+
+    It is a recorder: ``pool.recorder = Journal(path)``. Several processes may write to one file at a time. Trouble
+    with the file is one warning and never an error: runs go on, and the journal tries again, see `problem`.
+
+    Parameters
+    ----------
+    path
+        The file. It is made when there is something to write, with mode 0600, in directories of mode 0700 where they
+        are made for it.
+    label
+        What people call this process, as in the name of its notebook.
+    limits
+        How much is kept.
+    warn
+        Called with a sentence when the file cannot be written for the first time; None is the logger
+        ``bgpool_jupyter`` of :mod:`logging`.
+
+    Notes
+    -----
+    Threads: every method may be called from any thread and returns at once, but for :meth:`flush` and :meth:`close`.
+    Making one starts a daemon thread named ``bgpool-journal``.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from bgpool_jupyter import WorkerPool
+    >>> from bgpool_jupyter.journal import Journal, runs
+    >>> path = tempfile.mkdtemp() + "/journal.sqlite"
+    >>> with WorkerPool() as pool, Journal(path) as journal:
+    ...     pool.recorder = journal
+    ...     pool.new_actor(lambda: 6 * 7, name="answer").start().result(timeout=10)
+    42
+    >>> [(run.name, run.outcome, run.value) for run in runs(path=path)]
+    [('answer', 'done', '42')]
+    """
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        label: str = "",
+        limits: Limits | None = None,
+        warn: Callable[[str], object] | None = None,
+    ) -> None:
+        self.path = Path(path).expanduser().absolute()
+        self.label = label
+        self.limits = Limits() if limits is None else limits
+        #: Why nothing is written at the moment, one sentence; "" if all is well.
+        self.problem = ""
+        #: Count of runs that were not written because there was no place for them.
+        self.dropped = 0
+        self._warn = _logger.warning if warn is None else warn
+        self._warned = False
+        #: Whether began() and ended() take anything.
+        self._open = True
+        self._closing = False
+        #: The runs in flight. Single dict operations need no lock.
+        self._flying: dict[RunningRun, BackgroundWorker] = {}
+        self._ended: deque[tuple[BackgroundWorker, RunningRun, RunRecord]] = deque()
+        self._marks: deque[_Mark] = deque()
+        #: Released when the thread is to look. Held otherwise.
+        self._bell = allocate_lock()
+        self._bell.acquire()
+        self._resting = False
+        self._urgent = False
+        # What follows belongs to the thread.
+        self._store: Store | None = None
+        self._session: int | None = None
+        self._sequence = itertools.count(1)
+        #: Those of the runs in flight that have a row.
+        self._noted: set[RunningRun] = set()
+        self._rows: list[Row] = []
+        self._texts: list[Texts] = []
+        self._next_commit = self._retry_at = 0.0
+        self._delay = _RETRY_FIRST
+        self._given_up = False
+        self._thread = threading.Thread(target=self._write, name="bgpool-journal", daemon=True)
+        self._start()
+        _journals.add(self)
+
+    def _start(self) -> None:
+        try:
+            self._thread.start()
+        except RuntimeError as error:  # no more threads, or the interpreter ends
+            self._give_up(f"the journal {self.path} has no thread ({error}); runs go on without it")
+
+    # -- what the pool calls, under its lock
+
+    def began(self, worker: BackgroundWorker, run: RunningRun, /) -> None:
+        """Take note of a run that begins; see :class:`~bgpool_jupyter.engine.Recorder`."""
+        if self._open:
+            self._flying[run] = worker
+            if self._resting:
+                self._ring()
+
+    def ended(self, worker: BackgroundWorker, run: RunningRun, record: RunRecord, /) -> None:
+        """Take note of how it ended."""
+        if not self._open:
+            return
+        self._flying.pop(run, None)
+        if len(self._ended) < _QUEUED:
+            self._ended.append((worker, run, record))
+        else:
+            self.dropped += 1
+        if self._resting:
+            self._ring()
+
+    def _ring(self) -> None:
+        try:
+            self._bell.release()
+        except RuntimeError:  # it rings already
+            return
+
+    # -- what people call
+
+    @property
+    def closed(self) -> bool:
+        """Whether it takes nothing any more: it was closed, or the file is of no use."""
+        return not self._open
+
+    @property
+    def session(self) -> int | None:
+        """The number of this process in the file; None before the first run is written."""
+        return self._session
+
+    def flush(self, timeout: float = 1.0) -> bool:
+        """Have everything that was handed over until now committed, and wait for that.
+
+        Parameters
+        ----------
+        timeout
+            Most seconds to wait, 0 or greater.
+
+        Returns
+        -------
+        bool
+            Whether it was committed.
+
+        Notes
+        -----
+        Threads: may be called from any thread; blocks at most `timeout` seconds, less where the file cannot be written.
+        """
+        seconds = check_delay(timeout)
+        mark = _Mark()
+        self._marks.append(mark)
+        self._hurry()
+        if not self._thread.is_alive():  # it may have ended after its last look
+            self._release_marks(committed=False)
+        mark.lock.acquire(timeout=min(seconds, threading.TIMEOUT_MAX))
+        return mark.committed
+
+    def close(self, timeout: float = 1.0) -> None:
+        """Commit what is left and end the thread; a run in flight will be known as lost. May be called again.
+
+        Parameters
+        ----------
+        timeout
+            Most seconds to wait, 0 or greater; what is not written by then is written if the process lives on.
+
+        Notes
+        -----
+        Threads: may be called from any thread; starts none; blocks at most `timeout` seconds.
+        """
+        seconds = check_delay(timeout)
+        self._open = False
+        self._closing = True
+        self._hurry()
+        if self._thread.is_alive() and self._thread is not threading.current_thread():
+            self._thread.join(min(seconds, threading.TIMEOUT_MAX))
+
+    def _hurry(self) -> None:
+        self._urgent = True
+        self._ring()
+
+    def __enter__(self) -> Self:
+        """Return the journal itself."""
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        """Close the journal."""
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"Journal({str(self.path)!r})"
+
+    # -- the thread
+
+    def _write(self) -> None:
+        """Commit, again and again, until the journal is closed."""
+        closing = False
+        while not closing:
+            self._wait_until(self._next_commit)  # without a bell: what comes meanwhile is found afterwards
+            if not self._pending():
+                self._rest()
+                self._wait_until(monotonic() + LINGER)
+            # The flag first: who sets it has put down before what it is about.
+            urgent, self._urgent = self._urgent, False
+            closing = self._closing
+            marks = [self._marks.popleft() for _ in range(len(self._marks))]
+            written = False
+            try:
+                self._gather()
+                if urgent or monotonic() >= self._retry_at:
+                    written = self._commit() if self._rows else not self._given_up
+            except Exception as error:  # a fault of ours must end neither the thread nor a wait
+                self._drop(error)
+            self._next_commit = monotonic() + PERIOD
+            for mark in marks:
+                mark.release(committed=written)
+        store, self._store = self._store, None
+        if store is not None:
+            store.close(for_good=True)
+        self._release_marks(committed=False)
+
+    def _rest(self) -> None:
+        """Wait until there is something to do."""
+        while not self._pending():
+            self._resting = True
+            if not self._pending():
+                self._bell.acquire()
+            self._resting = False
+
+    def _pending(self) -> bool:
+        return bool(self._ended or self._rows or self._urgent or self._flying.keys() - self._noted)
+
+    def _wait_until(self, end: float) -> None:
+        """Let more come; a flush or the end does not wait."""
+        while not self._urgent:
+            left = end - monotonic()
+            if left <= 0:
+                return
+            self._bell.acquire(timeout=left)
+
+    def _gather(self) -> None:
+        """Make rows of what has come: of runs that ended first, so that a run in flight is one that has not."""
+        rows = self._rows
+        for worker, run, record in self._taken():
+            row, texts = row_of_ended(self._sequence_of(run), worker.name, record)
+            rows.append(row)
+            if texts is not None:
+                self._texts.append(texts)
+        for run, worker in self._flying.copy().items():
+            if run not in self._noted:
+                sequence = self._sequence_of(run)
+                run.ticket = self, sequence
+                rows.append(row_of_begun(sequence, worker.name, run))
+                self._noted.add(run)
+        surplus = len(rows) - ROWS_KEPT
+        if self.problem and surplus > 0:
+            self.dropped += surplus
+            del rows[:surplus]
+            kept = {row[0] for row in rows}
+            self._texts = [texts for texts in self._texts if texts[0] in kept]
+
+    def _taken(self) -> list[tuple[BackgroundWorker, RunningRun, RunRecord]]:
+        """Return the runs that have ended; of a burst without those that would be taken out again at once."""
+        ended = [self._ended.popleft() for _ in range(len(self._ended))]
+        if self._noted:
+            self._noted.difference_update([run for _, run, _ in ended])
+        return newest_of_each(ended, self.limits.runs_of_a_worker)
+
+    def _sequence_of(self, run: RunningRun) -> int:
+        """Return the number of a run's row: that which it was given when it was noted in flight, or a new one."""
+        ticket = run.ticket
+        if type(ticket) is tuple and ticket[0] is self:
+            return int(ticket[1])
+        return next(self._sequence)
+
+    def _commit(self, *, again: bool = True) -> bool:
+        """Write what was gathered; return whether it is in the file."""
+        if self._given_up:
+            self._rows.clear()
+            self._texts.clear()
+            return False
+        try:
+            if self._store is None:
+                self._store = Store(self.path, self.label, self.limits, self._session)
+                self._session = self._store.session
+            self._store.write(self._rows, self._texts)
+        except FileVanished as error:
+            return self._begin_anew() if again else self._put_off(error)
+        except JournalRefused as error:
+            return self._give_up(f"{error}; runs go on without a journal")
+        except (sqlite3.Error, OSError) as error:
+            return self._put_off(error)
+        self._rows.clear()
+        self._texts.clear()
+        self.problem = ""
+        self._delay, self._retry_at = _RETRY_FIRST, 0.0
+        self._tidy(self._store)
+        return True
+
+    def _tidy(self, store: Store) -> None:
+        try:
+            store.prune()
+        except (sqlite3.Error, OSError):
+            return  # what was to be written is written; next time
+
+    # -- trouble
+
+    def _begin_anew(self) -> bool:
+        """Make a new file in the place of one that was deleted."""
+        if self._store is not None:
+            self._store.abandon()
+        self._store = self._session = None
+        self._noted.clear()  # the runs in flight have no row there
+        self._tell(f"the journal {self.path} was deleted or replaced; it begins anew there")
+        return self._commit(again=False)
+
+    def _put_off(self, error: Exception) -> bool:
+        """Keep the rows for another try, and say so once."""
+        sentence = sentence_of(self.path, error, ROWS_KEPT)
+        if is_damaged(error):
+            return self._give_up(sentence)
+        store, self._store = self._store, None
+        if store is not None:
+            store.close(for_good=False)
+        self._retry_at = monotonic() + self._delay
+        self._delay = min(self._delay * 2, _RETRY_LAST)
+        self._say(sentence)
+        return False
+
+    def _drop(self, error: Exception) -> None:
+        """Give up what no try could write."""
+        self.dropped += len(self._rows)
+        self._rows.clear()
+        self._texts.clear()
+        self._say(f"the journal {self.path} could not take down some runs ({safe_repr(error)}); it goes on")
+
+    def _give_up(self, problem: str) -> bool:
+        """Take nothing any more."""
+        self._open = False
+        self._given_up = True
+        store, self._store = self._store, None
+        if store is not None:
+            store.close(for_good=True)
+        self._ended.clear()
+        self._flying.clear()
+        self._noted.clear()
+        self._rows.clear()
+        self._texts.clear()
+        self._say(problem)
+        return False
+
+    def _say(self, problem: str) -> None:
+        self.problem = problem
+        self._tell(problem)
+
+    def _tell(self, text: str) -> None:
+        """Warn once: the file may be out of reach for hours."""
+        if self._warned:
+            return
+        self._warned = True
+        try:
+            self._warn(text)
+        except Exception:  # nobody is left to tell
+            return
+
+    def _release_marks(self, *, committed: bool) -> None:
+        while self._marks:
+            try:
+                self._marks.popleft().release(committed=committed)
+            except IndexError:
+                return
+
+    def forget(self) -> None:
+        """Take nothing any more, in a forked child: the thread, the connection and the session are its parent's."""
+        self._open = False
+        self._closing = True
+        self._flying = {}
+        self._ended = deque()
+        self._marks = deque()
+        self._bell = allocate_lock()
+        _of_the_parent.append(self._store)
+
+
+def _after_fork_in_child() -> None:
+    for journal in list(_journals):
+        journal.forget()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork_in_child)
