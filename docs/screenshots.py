@@ -2,7 +2,7 @@
 
 Run from anywhere, with the ``lab`` and ``test`` extras installed::
 
-    python docs/screenshots.py [light dark narrow empty failed busy]
+    python docs/screenshots.py [light dark narrow empty failed stack busy]
 """
 
 from __future__ import annotations
@@ -38,8 +38,22 @@ def flaky():
     if random.random() < 0.3:
         raise TimeoutError("no answer from 10.0.0.7 within 0.05 s")
 def broken():
-    sleep(0.004)
-    raise ConnectionRefusedError(111, "Connection refused")
+    print("GET https://weather.example/now")
+    answer = {"sky": "clear", "wind": "light"}
+    print("200 OK, 33 bytes")
+    return wind(answer)
+def wind(answer):
+    return float(answer["wind"])
+def save(_worker):
+    for done in range(1, 241):
+        _worker.progress(done, 240, "frames written")
+        if not _worker.sleep(0.1):
+            return
+def crawl(_worker):
+    for done in range(1, 10_000):
+        _worker.progress(done, text="pages read")
+        if not _worker.sleep(0.05):
+            return
 def add(name, interval, callback, **settings):
     return pool.new_worker(interval, callback, name=name, dispose=False, **settings)
 add("cpu-percent", 0.5, sample(0.001, 0.02)).start()
@@ -48,13 +62,21 @@ add("disk-free", 5, sample(0.01, 0.06)).start()
 add("log-tail", 0.25, sample(0.001, 0.03)).start()
 add("fetch-prices", 0.8, flaky).start()
 add("fetch-weather", 2, broken).start()
-add("save-snapshot", 3, lambda: sleep(60)).start()
+add("save-snapshot", 300, save).start()
+add("crawl-docs", 3600, crawl).start()
 add("train-step", 0.7, sample(0.2, 0.5), run_on_time=False).start()
+add("scan-hosts", 0.3, sample(0.3, 0.6)).start()
 add("clean-cache", 300, sample(0.01, 0.02)).start()
 add("nightly-report", 86_400, int)
 add("warm-up", 0.2, sample(0.01, 0.02), max_count=12).start()
 add("poll-sensor", 1.5, sample(0.01, 0.2)).start().pause()
-stopping = add("rebuild-index", 10, lambda: sleep(45)).start()
+def rebuild():
+    for name in ["names", "places", "dates"]:
+        merge(name)
+def merge(name):
+    while True:
+        sleep(0.2)
+stopping = add("rebuild-index", 10, rebuild).start()
 sleep(SECONDS)
 stopping.stop()
 PANEL_LINE
@@ -80,19 +102,19 @@ def open_panel(notebook: Notebook, rows: bool = True) -> None:
     notebook.page.wait_for_timeout(2500)  # some runs for the little pictures
 
 
-def cells(seconds: float, line: str = "Panel(pool, height=452)") -> list[str]:
+def cells(seconds: float, line: str = "Panel(pool, height=516)") -> list[str]:
     """Return the notebook's cells."""
     return [WORKERS.replace("SECONDS", str(seconds)).replace("PANEL_LINE", line)]
 
 
 def main() -> None:
     """Make the pictures that are named, or all."""
-    wanted = set(sys.argv[1:]) or {"light", "dark", "narrow", "empty", "failed", "busy"}
+    wanted = set(sys.argv[1:]) or {"light", "dark", "narrow", "empty", "failed", "stack", "busy"}
     executable = chromium_path()
     if executable is None:
         sys.exit("There is no browser: install chromium, or name one in CHROMIUM")
     with tempfile.TemporaryDirectory() as folder, browse(executable) as browser:
-        for theme, names in ((LIGHT, ["light", "failed", "narrow", "empty", "busy"]), (DARK, ["dark"])):
+        for theme, names in ((LIGHT, ["light", "failed", "stack", "narrow", "empty", "busy"]), (DARK, ["dark"])):
             chosen = [name for name in names if name in wanted]
             if not chosen:
                 continue
@@ -129,6 +151,11 @@ def shoot(name: str, page: Page, open_notebook: object) -> None:
         page.locator(".bgp-row:visible", has_text="fetch-weather").click()
         page.locator(".bgp-tab", has_text="Error").click()
         page.wait_for_timeout(700)
+    elif name == "stack":
+        page.get_by_label("Filter workers by name").fill("*[dns]*-[his]*")
+        page.locator(".bgp-row:visible", has_text="rebuild-index").click()
+        page.locator(".bgp-tab", has_text="Stack").click()
+        page.wait_for_timeout(1500)
     elif name in {"light", "dark"}:
         page.locator(".bgp-row:visible", has_text="cpu-percent").click()
         page.wait_for_timeout(900)

@@ -17,10 +17,12 @@ from ..engine import (
     WorkerNotFound,
     WorkerPool,
 )
+from ..engine.arguments import encodable
 
 __all__ = [
     "MAX_IDS",
     "MAX_PATTERN",
+    "RATES",
     "SORTS",
     "STATUSES",
     "TABS",
@@ -43,9 +45,10 @@ _MAX_TOKEN = 64
 #: Larger numbers are no ids: JavaScript could not write them exactly.
 _MAX_ID = 2**53
 
-STATUSES = ("all", "running", "waiting", "paused", "failed", "stopped")
+STATUSES = ("all", "running", "waiting", "paused", "failed", "stopped", "marked")
 SORTS = ("name", "schedule", "state", "next", "runs", "last", "error")
-TABS = ("output", "error", "runs", "source")
+RATES = (0, 1, 2, 4, 10)
+TABS = ("output", "error", "stack", "runs", "source")
 
 
 class Command(NamedTuple):
@@ -58,7 +61,7 @@ class Command(NamedTuple):
 
 
 class Request(NamedTuple):
-    """A page that is there ("hello", "keep"), goes ("sleep"), sees some rows ("window") or a detail ("look")."""
+    """A page that is there ("hello", "keep"), goes ("sleep"), sees rows ("window"), a detail ("look") or a "stack"."""
 
     kind: str
     #: Names the page.
@@ -94,11 +97,11 @@ def read_message(content: object) -> Command | Request:
     if kind == "window":
         _only(fields, {"kind", "client", "ids"})
         return Request("window", _text(fields["client"], "client"), _ids(fields["ids"], MAX_WINDOW))
-    if kind == "look":
+    if kind in ("look", "stack"):
         _only(fields, {"kind", "client", "id"})
         chosen = fields["id"]
-        return Request("look", _text(fields["client"], "client"), () if chosen is None else (_id(chosen, "id"),))
-    known = _choice(kind, "kind", ("hello", "keep", "sleep", "window", "look", "command"))
+        return Request(kind, _text(fields["client"], "client"), () if chosen is None else (_id(chosen, "id"),))
+    known = _choice(kind, "kind", ("hello", "keep", "sleep", "window", "look", "stack", "command"))
     _only(fields, {"kind", "client"})
     return Request(known, _text(fields["client"], "client"))
 
@@ -220,6 +223,10 @@ VERBS: Mapping[str, _Verb] = {
 
 def _short(value: object) -> str:
     """Return a repr of what came as JSON, cut to one short line."""
+    if isinstance(value, int) and abs(value) >= 2**64:  # Python refuses to write very many digits
+        return "a number too large to write"
+    if isinstance(value, str):
+        value = value[:60]
     text = repr(value) if isinstance(value, str | int | float | bool | None) else type(value).__name__
     return text if len(text) <= 60 else f"{text[:57]}…"  # noqa: PLR2004 - one line
 
@@ -255,6 +262,13 @@ def _text(value: object, what: str) -> str:
         raise ArgumentTypeError(f"{what} must be a text, not {_short(value)}")
     if not 0 < len(value) <= _MAX_TOKEN:
         raise ArgumentValueError(f"{what} must have 1 to {_MAX_TOKEN} characters, not {len(value)}")
+    return _sendable(value, what)
+
+
+def _sendable(value: str, what: str) -> str:
+    """Refuse lone surrogates: JSON can bring them, and no message that repeats them could be sent."""
+    if encodable(value) != value:
+        raise ArgumentValueError(f"{what} must be a text that can be encoded, not {_short(value)}")
     return value
 
 
@@ -279,6 +293,7 @@ def _check_pattern(value: object) -> None:
         raise ArgumentTypeError(f"pattern must be a text, not {_short(value)}")
     if len(value) > MAX_PATTERN:
         raise ArgumentValueError(f"pattern must have at most {MAX_PATTERN} characters, not {len(value)}")
+    _sendable(value, "pattern")
 
 
 def _check_flag(value: object) -> None:
@@ -291,11 +306,19 @@ def _check_selected(value: object) -> None:
         _id(value, "selected")
 
 
+def _check_rate(value: object) -> None:
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise ArgumentTypeError(f"refresh must be a whole number, not {_short(value)}")
+    if value not in RATES:
+        raise ArgumentValueError(f"refresh must be one of {', '.join(map(str, RATES))}, not {_short(value)}")
+
+
 _VIEW: Mapping[str, Callable[[object], object]] = {
     "pattern": _check_pattern,
     "status": lambda value: _choice(value, "status", STATUSES),
     "sort": lambda value: _choice(value, "sort", SORTS),
     "descending": _check_flag,
     "selected": _check_selected,
+    "refresh": _check_rate,
     "tab": lambda value: _choice(value, "tab", TABS),
 }

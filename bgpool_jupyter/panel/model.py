@@ -1,7 +1,7 @@
 """The observable picture of a pool: what widgets are built on.
 
 One thread, ``bgpool-publisher``, reads the pool's change feed and writes the traits, at most four
-times a second and only when something changed. Nothing else writes them.
+times a second (ten where a panel asks for it) and only when something changed. Nothing else writes them.
 """
 
 from __future__ import annotations
@@ -25,6 +25,9 @@ logger = logging.getLogger("bgpool_jupyter.panel")
 
 #: Seconds between two looks at the threads while nothing happens to any worker.
 _IDLE_LOOK = 1.0
+_LONGEST_PERIOD = 3600.0
+#: Most workers that a look takes along because time alone may have put a remark on them.
+_MOST_AGED = 1_000
 _STATUSES = ("new", "waiting", "running", "paused", "failed", "stopping", "stopped")
 _NOTHING: Mapping[int, WorkerSnapshot] = MappingProxyType({})
 
@@ -105,12 +108,17 @@ class PoolModel(traitlets.HasTraits):
         super().__init__()
         self._pool = _checked_pool(pool)
         self._period = _checked_period(period)
+        #: Periods that others asked for, by who they are.
+        self._paces: dict[int, float] = {}
         self.set_trait("epoch", uuid.uuid4().hex)
         #: Held while the traits are written: one writer at a time. Observers run under it, so that
         #: pictures reach them in their order; re-entrant, because an observer may call close().
         self._step_lock = threading.RLock()
         self._listeners: tuple[Callable[[PoolChange | None], bool], ...] = ()
         self._stopping = threading.Event()
+        #: When workers were last looked at for what time alone does to them, and where to go on with them.
+        self._aged_at = 0.0
+        self._turn = 0
         self._feed = self._pool.watch()
         self.step(everything=True)
         self._thread: threading.Thread | None = None
@@ -122,6 +130,11 @@ class PoolModel(traitlets.HasTraits):
     def pool(self) -> WorkerPool:
         """The pool that this model follows."""
         return self._pool
+
+    @property
+    def period(self) -> float:
+        """Least seconds between two looks at present."""
+        return min(self._period, *tuple(self._paces.values()), _LONGEST_PERIOD)
 
     def __repr__(self) -> str:
         """Return a text that is the same from run to run."""
@@ -164,6 +177,27 @@ class PoolModel(traitlets.HasTraits):
 
         return undo
 
+    def pace(self, owner: object, period: float | None) -> None:
+        """Look more often than usual for as long as `owner` asks for it.
+
+        Parameters
+        ----------
+        owner
+            Who asks; a later call of the same one replaces its wish.
+        period
+            Least seconds between two looks; None takes the wish back. A wish for fewer looks changes nothing.
+
+        Notes
+        -----
+        Threads: may be called from any thread.
+        """
+        # Without a lock, by single steps of a dict: a panel may be closed, also by a __del__, in any thread.
+        if period is None:
+            self._paces.pop(id(owner), None)
+        else:
+            self._paces[id(owner)] = _checked_period(period)
+        self._feed.wake()
+
     def wake(self) -> None:
         """Let the publisher look at the pool soon.
 
@@ -202,6 +236,8 @@ class PoolModel(traitlets.HasTraits):
         known: Mapping[int, WorkerSnapshot] = self.workers
         if everything:
             ids |= set(known)
+        else:
+            ids |= self._aging(known)
         try:
             seen = self._pool.snapshot(None if everything else ids) if everything or ids else []
         except Exception:
@@ -217,6 +253,17 @@ class PoolModel(traitlets.HasTraits):
         change = PoolChange(self.revision + 1, updated, removed)
         self._write(change, threads, closed=closed)
         return change
+
+    def _aging(self, known: Mapping[int, WorkerSnapshot]) -> set[int]:
+        """Return, once a second, the workers on which time alone may have put a remark: nothing tells of those."""
+        now = self._pool.clock.time()
+        if abs(now - self._aged_at) < _IDLE_LOOK:
+            return set()
+        self._aged_at = now
+        late = [each.id for each in known.values() if _may_age(each, now)]
+        turn = self._turn % max(1, len(late))
+        self._turn = turn + _MOST_AGED
+        return set((late[turn:] + late[:turn])[:_MOST_AGED])
 
     def _write(self, change: PoolChange, threads: tuple[int, int], *, closed: bool) -> None:
         if change.updated or change.removed:
@@ -256,7 +303,7 @@ class PoolModel(traitlets.HasTraits):
     def _publish(self) -> None:
         brisk = bool(self._listeners)
         while not self._stopping.is_set():
-            self._feed.wait(self._period if brisk else _IDLE_LOOK)
+            self._feed.wait(self.period if brisk else _IDLE_LOOK)
             if self._stopping.is_set():
                 break
             try:
@@ -266,7 +313,12 @@ class PoolModel(traitlets.HasTraits):
             if self.closed:
                 self._feed.close()
                 break
-            self._stopping.wait(self._period)
+            self._stopping.wait(self.period)
+
+
+def _may_age(worker: WorkerSnapshot, now: float) -> bool:
+    """Tell whether a worker executes a run, or should have begun one a second ago."""
+    return worker.executing or (worker.next_run is not None and worker.next_run < now - _IDLE_LOOK)
 
 
 def _checked_pool(pool: object) -> WorkerPool:
@@ -283,6 +335,6 @@ def _checked_period(period: object) -> float:
     hint = "give seconds from 0.05 on, for example 0.25"
     if isinstance(period, bool) or not isinstance(period, int | float):
         raise ArgumentTypeError(f"period must be a number, not {type(period).__name__}; {hint}")
-    if not 0.05 <= period <= 3600:  # noqa: PLR2004 - more than twenty a second helps nobody, and NaN is refused
+    if not 0.05 <= period <= _LONGEST_PERIOD:  # noqa: PLR2004 - more than twenty a second helps nobody, and NaN is refused
         raise ArgumentValueError(f"period must be from 0.05 to 3600 seconds, not {period!r}; {hint}")
     return float(period)

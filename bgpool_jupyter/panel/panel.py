@@ -3,57 +3,37 @@
 from __future__ import annotations
 
 import logging
+import math
 import pathlib
 import threading
 import time
 import uuid
 from collections.abc import Callable, Iterable
-from typing import Any, NamedTuple
+from typing import Any
 
 import anywidget
 import traitlets
 
 from ..background import default_pool
-from ..engine import ArgumentValueError, PoolError, WorkerNotFound, WorkerPool
+from ..engine import ArgumentValueError, BackgroundWorker, PoolError, WorkerNotFound, WorkerPool
+from ..engine.arguments import encodable
 from ..table import format_snapshot, html_table, text_table
 from . import commands, route, wire
+from .looks import Looks
 from .model import PoolChange, PoolModel
+from .pages import Page, Pages
 
 __all__ = ["Panel", "close_all", "default_panel"]
 
 logger = logging.getLogger("bgpool_jupyter.panel")
 
 _STATIC = pathlib.Path(__file__).parent / "static"
-#: Seconds after which a page that gave no sign gets no more changes. Pages give one a minute.
-_LEASE = 600.0
-#: Seconds in which a page must ask for its first picture, after the widget was made or its state was asked for.
-_FIRST_LEASE = 30.0
-#: Most pages that a panel sends changes to; the one that was silent longest gives way.
-_MAX_PAGES = 32
 #: Most rows of the text and HTML that stand for the panel where there are no widgets.
 _FALLBACK_ROWS = 100
-#: A detail of more characters than this is sent at most once in so many seconds.
-_LARGE_DETAIL, _LARGE_PAUSE = 16_000, 1.0
-
-
-class _Page:
-    """What is known of one page (a browser tab) that shows the panel."""
-
-    def __init__(self, expires: float) -> None:
-        self.expires = expires
-        #: Ids of the rows that it sees.
-        self.window: frozenset[int] = frozenset()
-        #: Id of the worker whose detail is open.
-        self.look: int | None = None
-
-
-class _Sent(NamedTuple):
-    """The detail that was sent last."""
-
-    key: tuple[Any, ...]
-    version: int
-    size: int
-    at: float
+#: Seconds after a command in which changes are sent although updates are paused: people see what they did.
+_AFTERMATH = 1.5
+#: A look that comes so many seconds early is taken: with the next one, the update would be a whole period late.
+_SLACK = 0.03
 
 
 class Panel(anywidget.AnyWidget):
@@ -98,7 +78,8 @@ class Panel(anywidget.AnyWidget):
     """Glob of the names that are shown, "" for all. Written by the page and by you."""
 
     status = traitlets.Enum(commands.STATUSES, "all").tag(sync=True)
-    """State that is shown: all, running, waiting, paused, failed, stopped. Written by the page and by you."""
+    """State that is shown: all, running, waiting, paused, failed, stopped; marked for those with a remark or
+    without a cell. Written by the page and by you."""
 
     sort = traitlets.Enum(commands.SORTS, "name").tag(sync=True)
     """Sorted column: name, schedule, state, next, runs, last, error. Written by the page and by you."""
@@ -110,7 +91,10 @@ class Panel(anywidget.AnyWidget):
     """Id of the worker whose detail is open, None for none. Written by the page and by you."""
 
     tab = traitlets.Enum(commands.TABS, "output").tag(sync=True)
-    """The detail's open tab: output, error, runs, source. Written by the page and by you."""
+    """The detail's open tab: output, error, stack, runs, source. Written by the page and by you."""
+
+    refresh = traitlets.Enum(commands.RATES, 4).tag(sync=True)
+    """Most updates a second: 1, 2, 4 or 10; 0 pauses them. Written by the page and by you."""
 
     height = traitlets.Int(360, min=128).tag(sync=True)
     """Height of the table in pixels. Written by you."""
@@ -137,16 +121,21 @@ class Panel(anywidget.AnyWidget):
         #: publisher takes: an observer may wait for the publisher, as close() does.
         self._view_lock = threading.RLock()
         self._seq = 0
-        self._pages: dict[str, _Page] = {}
-        self._sent: dict[int, _Sent] = {}
+        self._pages = Pages()
+        #: Ids of the workers whose changes wait to be sent, and whether there is anything to be sent.
+        self._owed: set[int] = set()
+        self._owes = False
+        self._sent_at = self._forced_until = -math.inf
         self._undo_tick: Callable[[], None] | None = None
         self._own_layout = layout is None
         self._pool_model: PoolModel | None = _acquire(pool)
         self._last_model = self._pool_model
+        self._looks = Looks(self._pool_model.pool, self._say)
         try:
             self.set_trait("comm_name", uuid.uuid4().hex)  # before the widget is opened: the page looks it up at once
             layouts = {} if layout is None else {"layout": layout}
             super().__init__(height=height, pattern=pattern, model_id=self.comm_name, **layouts)
+            self.comm.on_close(lambda _message: self.close())  # a page took the widget away: no panel is left half dead
             self.set_trait("route", route.connect(self.comm, self._handle_msg, enabled=busy_route))
         except BaseException:
             self.close()
@@ -169,7 +158,16 @@ class Panel(anywidget.AnyWidget):
         value: str = proposal["value"]
         if len(value) > commands.MAX_PATTERN:
             raise traitlets.TraitError(f"pattern must have at most {commands.MAX_PATTERN} characters, not {len(value)}")
+        if encodable(value) != value:
+            raise traitlets.TraitError(f"pattern must be a text that can be encoded, not {value!r}")
         return value
+
+    @traitlets.observe("refresh")
+    def _set_pace(self, _: object) -> None:
+        model = getattr(self, "_pool_model", None)
+        if model is not None:
+            model.pace(self, 1 / self.refresh if self.refresh else None)
+        self._forced_until = -math.inf
 
     def close(self) -> None:
         """Take the panel off all pages; the pool and its workers go on. May be called again.
@@ -186,6 +184,7 @@ class Panel(anywidget.AnyWidget):
             _panels.remove(self)
         if self._undo_tick is not None:
             self._undo_tick()
+        model.pace(self, None)
         if self.comm is not None:
             route.disconnect(self.comm.comm_id)
         # The layout is a widget with a comm of its own. One that was given belongs to whoever gave it.
@@ -209,7 +208,10 @@ class Panel(anywidget.AnyWidget):
         data, metadata = bundle
         snapshots = list(self.model.workers.values())
         now = self.pool.clock.time()
-        rows = [format_snapshot(each, now) for each in snapshots[:_FALLBACK_ROWS]]
+        rows = [
+            format_snapshot(each, now, fraction=each.progress.fraction if each.progress else None)
+            for each in snapshots[:_FALLBACK_ROWS]
+        ]
         more = len(snapshots) - len(rows)
         note = f"… and {more:,} more" if more else ""
         text = text_table(rows) + (f"\n{note}" if note else "")
@@ -223,7 +225,7 @@ class Panel(anywidget.AnyWidget):
         state: dict[str, Any] = super().get_state(key=key, drop_defaults=drop_defaults)
         if key is None:
             with self._send_lock:
-                self._pages.setdefault("", _Page(0.0)).expires = time.monotonic() + _FIRST_LEASE
+                self._pages.expect_one()
                 state["_first"] = self._snapshot()
         return state
 
@@ -243,15 +245,17 @@ class Panel(anywidget.AnyWidget):
 
     def _send_snapshot(self) -> None:
         with self._send_lock:
-            self._sent.clear()
+            self._looks.forget()
+            self._owed.clear()
+            self._owes = False
             self.send({"kind": "snapshot"}, [self._snapshot()])
 
-    def _send_delta(self, change: PoolChange | None, trends: Iterable[int]) -> None:
+    def _send_delta(self, changed: Iterable[int], trends: Iterable[int]) -> None:
         self._seq += 1
+        workers, ids = self._last_model.workers, sorted(changed)
         drawn = {each: self._trend(each) for each in trends}
-        gone = [] if change is None else change.removed
-        head = self._head() | {"gone": gone, "trends": drawn}
-        self.send({"kind": "delta"}, [wire.encode(head, () if change is None else change.updated)])
+        head = self._head() | {"gone": [each for each in ids if each not in workers], "trends": drawn}
+        self.send({"kind": "delta"}, [wire.encode(head, [workers[each] for each in ids if each in workers])])
 
     def _trend(self, worker_id: int) -> list[tuple[float, int]]:
         try:
@@ -262,49 +266,55 @@ class Panel(anywidget.AnyWidget):
     def _tick(self, change: PoolChange | None) -> bool:
         """Send what a look at the pool found to whoever looks. On the publisher's thread."""
         with self._send_lock:
-            pages = self._living_pages()
+            pages = list(self._pages)
             if not pages or self.comm is None:
                 return False
             if change is not None:
-                seen = frozenset().union(*(page.window for page in pages))
-                self._send_delta(change, [each.id for each in change.updated if each.id in seen])
-            looks = {page.look for page in pages if page.look is not None}
-            for worker_id in looks:
-                self._send_detail(worker_id)
-            return bool(looks)
+                self._owed.update((each.id for each in change.updated), change.removed)
+                self._owes = True
+            if self._is_held():
+                return False
+            if not self._is_due():
+                return True
+            if self._owes:
+                self._send_owed(frozenset().union(*(page.window for page in pages)))
+            details = {page.look for page in pages if page.look is not None}
+            stacks = {page.stack for page in pages if page.stack is not None}
+            self._looks.step(details, stacks)
+            return bool(details or stacks)
 
-    def _send_detail(self, worker_id: int) -> None:
-        try:
-            worker = self.pool.worker(worker_id)
-        except PoolError:
-            return
-        key, now = wire.detail_key(worker), time.monotonic()
-        last = self._sent.get(worker_id)
-        if last is not None and (last.key == key or (last.size > _LARGE_DETAIL and now - last.at < _LARGE_PAUSE)):
-            return
-        content = wire.detail(worker)
-        version = 0 if last is None else last.version + 1
-        size = sum(len(run["text"]) + sum(map(len, run.get("images", ()))) for run in content["runs"])
-        self._sent[worker_id] = _Sent(key, version, size, now)
-        captures = self.pool.capture is not None
-        self.send({"kind": "detail", "version": version, "captures": captures, **content})
+    def _is_held(self) -> bool:
+        """Tell whether updates are paused, and no command was given a moment ago."""
+        return not self.refresh and not self._last_model.closed and time.monotonic() > self._forced_until
+
+    def _is_due(self) -> bool:
+        """Tell whether the last update was long enough ago: other panels may have the model look more often."""
+        least, now = (1 / self.refresh if self.refresh else 0.0) - _SLACK, time.monotonic()
+        if self._last_model.period < least and now - self._sent_at < least:
+            return False
+        self._sent_at = now
+        return True
+
+    def _send_owed(self, seen: frozenset[int]) -> None:
+        owed, self._owed, self._owes = self._owed, set(), False
+        self._send_delta(owed, sorted(owed & seen & self._last_model.workers.keys()))
+
+    def _say(self, content: dict[str, Any]) -> None:
+        self.send(content)
 
     def _answer(self, token: str | None, answer: commands.Answer) -> None:
         self.send({"kind": "answer", "token": token, "ok": answer.ok, "text": answer.text[:500]})
-
-    def _living_pages(self) -> list[_Page]:
-        now = time.monotonic()
-        for client in [client for client, page in self._pages.items() if page.expires < now]:
-            del self._pages[client]
-        return list(self._pages.values())
 
     # ------------------------------------------------------------------ from the page
 
     def _handle_msg(self, msg: Any) -> None:
         """Handle a message of the page: on the main thread, a subshell's, or the route's."""
+        if self._pool_model is None:
+            return  # closed: what was still under way is for nobody
         content = None
         try:
-            data = msg["content"]["data"]
+            envelope = msg.get("content") if isinstance(msg, dict) else None
+            data: Any = envelope.get("data") if isinstance(envelope, dict) else None
             method = data.get("method") if isinstance(data, dict) else None
             if method == "update":
                 self._receive_view(data)
@@ -324,7 +334,7 @@ class Panel(anywidget.AnyWidget):
     def _refuse(self, content: Any, text: str) -> None:
         """Answer a wrong message: by its token, if it has one that can be used."""
         token = content.get("token") if isinstance(content, dict) else None
-        usable = isinstance(token, str) and 0 < len(token) <= 64  # noqa: PLR2004 - as commands reads it
+        usable = isinstance(token, str) and 0 < len(token) <= 64 and encodable(token) == token  # noqa: PLR2004 - as commands reads it
         self._answer(token if usable else None, commands.Answer(ok=False, text=text))
 
     def _receive_view(self, data: dict[str, Any]) -> None:
@@ -337,14 +347,16 @@ class Panel(anywidget.AnyWidget):
     def _receive(self, message: commands.Command | commands.Request) -> None:
         if isinstance(message, commands.Command):
             self._answer(message.token, commands.perform(self.pool, message))
+            self._forced_until = time.monotonic() + _AFTERMATH
             self.model.wake()
             return
         if message.kind == "sleep":
             with self._send_lock:
-                self._pages.pop(message.client, None)
+                self._pages.leave(message.client)
             return
-        known = message.client in self._pages
-        page = self._page(message.client)
+        with self._send_lock:
+            known = message.client in self._pages
+            page = self._pages.heard(message.client)
         if message.kind == "hello" or not known:
             self._send_snapshot()
         if message.kind == "keep":
@@ -353,37 +365,38 @@ class Panel(anywidget.AnyWidget):
             self._show_window(page, frozenset(message.ids))
         elif message.kind == "look":
             self._show_detail(page, message.ids)
+        elif message.kind == "stack":
+            self._show_stack(page, message.ids)
 
-    def _page(self, client: str) -> _Page:
-        with self._send_lock:
-            self._pages.pop("", None)
-            page = self._pages.pop(client, None) or _Page(0.0)
-            page.expires = time.monotonic() + _LEASE
-            self._pages[client] = page  # last: the first one is the one that was silent longest
-            while len(self._pages) > _MAX_PAGES:
-                del self._pages[next(iter(self._pages))]
-            return page
-
-    def _show_window(self, page: _Page, ids: frozenset[int]) -> None:
+    def _show_window(self, page: Page, ids: frozenset[int]) -> None:
         with self._send_lock:
             fresh = (ids - page.window) & self.model.workers.keys()
             page.window = ids
             if fresh:
-                self._send_delta(None, sorted(fresh))
+                self._send_delta((), sorted(fresh))
 
-    def _show_detail(self, page: _Page, ids: tuple[int, ...]) -> None:
+    def _show_detail(self, page: Page, ids: tuple[int, ...]) -> None:
         with self._send_lock:
-            page.look = ids[0] if ids else None
-            if page.look is None:
-                return
-            self._sent.pop(page.look, None)
-            try:
-                self.pool.worker(page.look)
-            except WorkerNotFound:
-                page.look = None
-                return
-            self._send_detail(page.look)
+            worker = self._worker(ids)
+            page.look = None if worker is None else worker.id
+            if worker is not None:
+                self._looks.show_detail(worker)
         self.model.wake()
+
+    def _show_stack(self, page: Page, ids: tuple[int, ...]) -> None:
+        with self._send_lock:
+            worker = self._worker(ids)
+            page.stack = None if worker is None else worker.id
+            if worker is not None:
+                self._looks.show_stack(worker)
+        self.model.wake()
+
+    def _worker(self, ids: tuple[int, ...]) -> BackgroundWorker | None:
+        """Return the worker that a page named; None if it named none, or one that has left the pool."""
+        try:
+            return self.pool.worker(ids[0]) if ids else None
+        except WorkerNotFound:
+            return None
 
 
 # ------------------------------------------------------------------- one model a pool, and every panel

@@ -11,11 +11,15 @@ import math
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
-from ..engine import BackgroundWorker, RunOutput, RunRecord, WorkerSnapshot
+from ..card import card
+from ..engine import BackgroundWorker, Progress, RunOutput, RunRecord, WorkerSnapshot
+from ..engine.arguments import encodable
+from ..table import clean_text
 
-__all__ = ["ROW_FIELDS", "TREND_LENGTH", "detail", "detail_key", "encode", "row", "trend"]
+__all__ = ["ROW_FIELDS", "TREND_LENGTH", "detail", "detail_key", "encode", "remarks", "row", "stack", "trend"]
 
-#: The values of a row, in their order. The page learns it from each snapshot.
+#: The values of a row, in their order. The page learns it from each snapshot. The last three are rare: they are
+#: left out of a row in which all three are empty.
 ROW_FIELDS = (
     "id",
     "name",
@@ -32,6 +36,9 @@ ROW_FIELDS = (
     "running",
     "is_actor",
     "cell",
+    "progress",
+    "lints",
+    "orphan",
 )
 
 #: Most runs in the little picture of a row.
@@ -45,12 +52,23 @@ RUN_TEXT = 12_000
 DETAIL_IMAGES = 600_000
 MAX_ERROR_LINE = 300
 MAX_NOTE = 200
+#: Most characters of a traceback, of what the failed run printed, and of a stack: their ends.
+MAX_TRACEBACK = 16_000
+CARD_TEXT = 4_000
+MAX_STACK = 16_000
+#: Most characters of a sentence about a worker, and of the text of a progress in a row.
+MAX_SENTENCE = 500
+MAX_PROGRESS = 80
+#: Most lints of a worker.
+MAX_LINTS = 8
+#: Numbers of steps below this one are written out.
+_PLAIN = 1e12
 _ROWS_A_DUMP = 250
 
 
 def row(snapshot: WorkerSnapshot) -> tuple[Any, ...]:
-    """Return the values of a worker, one for each of :data:`ROW_FIELDS`; instants in epoch seconds."""
-    return (
+    """Return the values of a worker, in the order of :data:`ROW_FIELDS`; instants in epoch seconds."""
+    values = (
         snapshot.id,
         snapshot.name,
         snapshot.schedule,
@@ -61,12 +79,33 @@ def row(snapshot: WorkerSnapshot) -> tuple[Any, ...]:
         snapshot.failure_count,
         snapshot.missed_count,
         None if snapshot.last_duration is None else _figures(snapshot.last_duration),
-        snapshot.last_error[:MAX_ERROR_LINE],
+        _line(snapshot.last_error, MAX_ERROR_LINE) if snapshot.last_error else "",
         None if snapshot.since is None else round(snapshot.since, 3),
         int(snapshot.running),
         int(snapshot.is_actor),
         snapshot.cell,
     )
+    if snapshot.progress is None and not snapshot.lints and not snapshot.orphan:
+        return values
+    kinds = [kind[:MAX_PROGRESS] for kind in snapshot.lints[:MAX_LINTS]]
+    return (*values, _progress(snapshot.progress), kinds, _line(snapshot.orphan, MAX_ERROR_LINE))
+
+
+def _progress(said: Progress | None) -> tuple[float | None, str] | None:
+    """Return how far a run says it has come, from 0 to 1 (None: it cannot be told), and its words."""
+    if said is None:
+        return None
+    fraction = said.fraction
+    words = _number(said.done)
+    if said.total is not None:
+        words += f"/{_number(said.total)}"
+    if said.text:
+        words += f" {_line(said.text, MAX_PROGRESS)}"
+    return None if fraction is None else round(fraction, 3), words
+
+
+def _number(value: float) -> str:
+    return f"{int(value):,}" if value == int(value) and abs(value) < _PLAIN else f"{value:.4g}"
 
 
 def _figures(seconds: float) -> float:
@@ -133,32 +172,89 @@ def detail(worker: BackgroundWorker) -> dict[str, Any]:
     current = worker.current
     now: dict[str, Any] | None = None
     if current is not None:
-        now = {"number": current.number, "started": current.started, "outcome": "running"}
+        now = {
+            "number": current.number,
+            "attempt": current.attempt,
+            "started": current.started,
+            "outcome": "running",
+            "overdue": current.overdue,
+        }
         now |= budget.take(current.output)
     runs = []
     for run in reversed(worker.history[-DETAIL_RUNS:]):
         seen = {
             "number": run.number,
+            "attempt": run.attempt,
             "started": run.started,
             "duration": _figures(run.duration),
             "outcome": run.outcome,
         }
         runs.append(seen | budget.take(run.output) | {"note": _note(run)})
-    error = worker.last_error
     return {
         "worker": worker.id,
         "current": now,
         "runs": runs,
-        "error": None if error is None else {"line": error.line, "traceback": error.traceback},
-        "source": worker.source,
+        "error": _card(worker),
+        "source": None if worker.source is None else encodable(worker.source),
         "cut": budget.cut,
     }
+
+
+def _card(worker: BackgroundWorker) -> dict[str, Any] | None:
+    """Return the error card in bounds; None if no run of this start has failed."""
+    known = card(worker)
+    if known is None:
+        return None
+    return {
+        "number": known.number,
+        "attempt": known.attempt,
+        "started": known.started,
+        "line": _line(known.line, MAX_SENTENCE),
+        "traceback": _end(known.traceback, MAX_TRACEBACK),
+        "output": _end(known.output, CARD_TEXT),
+        "recovered": known.recovered,
+    }
+
+
+def remarks(worker: BackgroundWorker) -> dict[str, Any]:
+    """Return what looks wrong with a worker, in sentences, and what happens next.
+
+    Notes
+    -----
+    Threads: may be called from any thread; returns at once.
+    """
+    lints = [(lint.kind[:MAX_PROGRESS], _line(lint.text, MAX_SENTENCE)) for lint in worker.lints()[:MAX_LINTS]]
+    return {"worker": worker.id, "outlook": _line(worker.outlook, MAX_SENTENCE), "lints": lints}
+
+
+def stack(worker: BackgroundWorker) -> dict[str, Any]:
+    """Return where the run in flight stands; a text that is empty if none is in flight, or it has no frames.
+
+    Notes
+    -----
+    Threads: may be called from any thread; returns at once.
+    """
+    current = worker.current
+    if current is None:
+        return {"worker": worker.id, "run": None, "text": ""}
+    run = {"number": current.number, "attempt": current.attempt, "started": current.started, "outcome": "running"}
+    return {"worker": worker.id, "run": run, "text": _end(worker.stack(), MAX_STACK)}
+
+
+def _line(text: str, room: int) -> str:
+    """Return the start of a text in one line, in which nothing is hidden and nothing turns the writing direction."""
+    return clean_text(text[:room])[:room]
+
+
+def _end(text: str, room: int) -> str:
+    """Return the end of a text, with a first line that says what is missing."""
+    return text if len(text) <= room else f"… {len(text) - room:,} characters before\n{text[-room:]}"
 
 
 def _note(run: RunRecord) -> str:
     """Return the error of a run, or its value if it is a plain one: the repr of anything else may be slow or large."""
     if run.error is not None:
-        return run.error.line[:MAX_NOTE]
+        return _line(run.error.line, MAX_NOTE)
     if run.value is None or type(run.value) not in {bool, int, float, complex, str}:
         return ""
     if type(run.value) is int and run.value.bit_length() > MAX_NOTE:
@@ -182,7 +278,7 @@ class _Budget:
         room = min(RUN_TEXT, self.text)
         if len(text) > room:
             self.cut = True
-            text = f"… {len(text) - room:,} characters before\n{text[len(text) - room :]}" if room else ""
+            text = _end(text, room) if room else ""
         self.text = max(0, self.text - len(text))
         return {"text": text, "images": self._images(output)}
 

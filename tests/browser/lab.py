@@ -81,6 +81,8 @@ class Server:
     def __init__(self, folder: Path, theme: str = LIGHT) -> None:
         self.root = folder / "notebooks"
         self._folder = folder
+        #: Where Jupyter keeps the key with which notebooks are signed as trusted.
+        self.data = folder / "data"
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             port = probe.getsockname()[1]

@@ -127,6 +127,121 @@ def test_panel_shows_filters_and_commands(open_notebook: Open) -> None:
     assert [error for error in notebook.errors if "favicon" not in error] == []
 
 
+WRONG = """
+%load_ext bgpool_jupyter
+import threading
+import time
+from bgpool_jupyter import Panel, default_pool
+pool = default_pool()
+hold = threading.Event()
+def add(name, interval, callback, **settings):
+    return pool.new_worker(interval, callback, name=name, dispose=False, **settings).start()
+def load(_worker):
+    _worker.progress(3, 10, "<b>loading</b>")
+    if not _worker.should_stop:
+        hold.wait()
+def count(_worker):
+    _worker.progress(37, text="files")
+    if not _worker.should_stop:
+        hold.wait()
+def push():
+    print("GET /metrics")
+    raise TimeoutError("no <b>answer</b>")
+add("load", 60, load)
+add("count", 60, count)
+add("push", 0.1, push, max_failures=2)
+add("slow", 0.01, lambda: time.sleep(0.05))
+add("tick", 0.1, int)
+add("lost", 60, int).orphan = "its cell <b>was deleted</b>"
+panel = Panel(pool)
+"""
+
+
+def test_panel_tells_how_far_runs_are_and_what_is_wrong(open_notebook: Open) -> None:
+    notebook = open_panel(open_notebook, WRONG)
+    page = notebook.page
+    pane = page.locator(".bgp-pane")
+
+    # How far: in the row and in the detail, by a bar and in words.
+    bar = row(page, "load").get_by_role("progressbar", name="Progress of load")
+    expect(bar).to_have_attribute("aria-valuenow", "30")
+    expect(bar).to_have_attribute("aria-valuetext", "3/10 <b>loading</b>")
+    expect(row(page, "load").locator(".c-state")).to_contain_text("30 %")
+    expect(row(page, "load").locator(".bgp-bar i")).to_have_attribute("style", "width: 30%;")
+    unknown = row(page, "count").get_by_role("progressbar")
+    assert unknown.get_attribute("aria-valuenow") is None
+    expect(unknown).to_have_attribute("aria-valuetext", "37 files")
+    row(page, "load").locator(".c-name").click()
+    expect(page.locator(".bgp-note.n-progress")).to_have_text("3/10 <b>loading</b>")
+
+    # Where it stands: the line of the cell, as text; and nothing where no run is in flight.
+    page.locator(".bgp-tab", has_text="Output").focus()
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("ArrowRight")
+    expect(page.locator(".bgp-tab[aria-selected=true]")).to_have_text("Stack")
+    expect(pane.locator(".t-cell")).to_have_text(re.compile(r"^  Cell In\[1\], line \d+, in load\n$"))
+    expect(pane.locator(".t-code")).to_have_text("        hold.wait()\n")
+    expect(pane.locator(".t-file").first).to_contain_text("threading.py")
+    row(page, "lost").locator(".c-name").click()
+    expect(pane).to_have_text("No run is in flight.")
+
+    # What looks wrong: a mark in the row, a sentence in the detail, a chip that finds them.
+    expect(page.locator(".bgp-note")).to_have_text("Orphan: its cell <b>was deleted</b>")
+    expect(row(page, "slow").get_by_role("img", name="Its runs take longer than its interval")).to_be_visible()
+    chip = page.locator(".bgp-chip.s-marked")
+    expect(chip).to_have_text("Marked2")
+    chip.click()
+    expect(page.locator(".bgp-shown")).to_have_text("2 of 6 workers")
+    row(page, "slow").locator(".c-name").click()
+    expect(page.locator(".bgp-note.n-warn")).to_contain_text("overruns its interval: the last 5 runs took ")
+    notebook.kernel("hold.set()")
+    expect(page.locator(".bgp-note.n-warn")).to_contain_text("overruns")
+    assert page.locator(".bgp-grid b, .bgp-notes b").count() == 0
+    assert [error for error in notebook.errors if "favicon" not in error] == []
+
+
+def test_error_card_and_the_rate_of_updates(open_notebook: Open) -> None:
+    notebook = open_panel(open_notebook, WRONG)
+    page = notebook.page
+
+    # The error card: which run, what it printed, the cell's own line, what comes next and the way on.
+    row(page, "push").locator(".c-name").click()
+    expect(page.locator(".bgp-note.n-failed")).to_contain_text("paused after 2 failures in a row")
+    page.get_by_role("button", name="Show the error").click()
+    expect(page.locator(".bgp-note")).to_have_count(0)
+    card = page.get_by_role("region", name="Last error")
+    expect(card.locator(".bgp-error-line")).to_have_text("TimeoutError: no <b>answer</b>")
+    expect(card.locator(".bgp-facts")).to_have_text(
+        re.compile(r"^run 2 failed at [\d:]+paused after 2 failures in a row.*no <b>answer</b>")
+    )
+    expect(card.locator(".bgp-printed")).to_have_text("GET /metrics\n")
+    expect(card.locator(".t-code")).to_contain_text('raise TimeoutError("no <b>answer</b>")')
+    card.get_by_role("button", name="Resume").click()
+    expect(page.locator(".bgp-message")).to_have_text("Resumed 1")
+    expect(row(page, "push").locator(".c-state")).to_have_text("paused")  # again: it still fails
+    expect(card.locator(".bgp-facts")).to_contain_text(re.compile(r"run [34] failed"))
+
+    # Updates: paused, the picture says of when it is, and stands still; a command's effect is seen all the same.
+    page.get_by_label("Updates a second").select_option("paused")
+    expect(page.locator(".bgp-status")).to_contain_text("as it was at")
+    poll(lambda: notebook.kernel("print(panel.refresh)") == "0", "Python hears the rate")
+    seen = int(notebook.kernel("w = pool.find_workers('tick')[0]; print(w.run_count)"))
+    runs = row(page, "tick").locator(".c-runs")
+    before = runs.text_content()
+    poll(lambda: int(notebook.kernel("print(w.run_count)")) > seen + 10, "the worker goes on")
+    assert runs.text_content() == before
+    row(page, "tick").get_by_role("button", name="Stop tick").click()
+    expect(row(page, "tick").locator(".c-state")).to_have_text("stopped")
+    page.get_by_label("Updates a second").select_option("10 Hz")
+    expect(page.locator(".bgp-status")).to_have_text("live")
+    notebook.kernel("hold.set()")
+    expect(row(page, "load").locator(".c-state")).to_have_text("waiting")
+    expect(row(page, "load").get_by_role("progressbar")).to_be_hidden()
+    assert page.locator(".bgp-facts b").count() == 1  # ours
+    assert page.locator(".bgp-card b, .bgp-notes b").count() == 1
+    assert [error for error in notebook.errors if "favicon" not in error] == []
+
+
 def test_hostile_text_stays_text(open_notebook: Open) -> None:
     notebook = open_panel(open_notebook)
     page = notebook.page
@@ -269,7 +384,8 @@ def test_end_is_told(open_notebook: Open) -> None:
     notebook.kernel("hold.set(); pool.close()")
     expect(page.locator(".bgp-status")).to_have_text("pool closed")
     assert notebook.kernel(CLOSE_ALL) == "2 True"
-    threads = "print([thread.name for thread in threading.enumerate() if 'bgpool' in thread.name])"
+    # The journal is the extension's, and goes on for pools to come.
+    threads = "print({t.name for t in threading.enumerate() if 'bgpool' in t.name} - {'bgpool-journal'} or '[]')"
     poll(lambda: notebook.kernel(threads) == "[]", "no thread is left")
     notebook.run_all()
     rows(page).first.wait_for()

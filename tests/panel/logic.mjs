@@ -12,6 +12,26 @@ const states = [
   [{ status: "running", since: 96.8 }, ["running", "3.2 s"]],
   [{ status: "stopping", since: 88 }, ["stopping …", "(running 12 s)"]],
   [{ status: "paused", since: 95 }, ["paused", "(running 5.0 s)"]],
+  [{ status: "running", since: 99.5, progress: [0.3, "3/10"] }, ["running", "30 %"]],
+  [{ status: "running", since: 96.8, progress: [0.3, "3/10"] }, ["running", "30 % · 3.2 s"]],
+  [{ status: "running", since: 96.8, progress: [null, "37 files"] }, ["running", "3.2 s"]],
+  [{ status: "paused", since: 95, progress: [1, "10/10"] }, ["paused", "(running 5.0 s)"]],
+];
+const marks = [
+  [{}, { lints: "", orphan: "" }],
+  [{ lints: [], orphan: "" }, { lints: "", orphan: "" }],
+  [{ lints: ["overruns", "silent"], orphan: "" }, { lints: "Its runs take longer than its interval; No run has ended for five intervals", orphan: "" }],
+  [{ lints: ["constructor"], orphan: "<b>" }, { lints: "constructor", orphan: "Orphan: <b>" }],
+];
+const trace = [
+  ["Traceback (most recent call last):", ""],
+  ["  Cell In[1], line 2, in f", "t-cell"],
+  ["    return json.loads(text)", "t-code"],
+  ["           ^^^^^^^^^^^^^^^^", "t-code"],
+  ['  File "/usr/lib/json.py", line 3, in loads', "t-file"],
+  ["    raise ValueError", "t-file"],
+  ["ValueError: <b>", ""],
+  ["    of two lines", ""],
 ];
 const wrong = [];
 const check = (what, got, wanted) => JSON.stringify(got) === JSON.stringify(wanted) || wrong.push({ what, got, wanted });
@@ -21,6 +41,9 @@ for (const [seconds, text] of durations) check(`duration ${seconds}`, panel.form
 for (const [seconds, text] of spans) check(`span ${seconds}`, panel.formatSpan(seconds), text);
 for (const [seconds, text] of countdowns) check(`countdown ${seconds}`, panel.formatCountdown(seconds), text);
 for (const [row, words] of states) check(`state ${row.status}`, panel.stateWords(row, 100), words);
+
+for (const [row, words] of marks) check("marks", panel.marksOf(row), words);
+check("trace", panel.traceLines(trace.map(([line]) => line).join("\n") + "\n"), trace);
 
 const start = performance.now();
 panel.compileGlob("*a".repeat(60) + "b")("a".repeat(400));
@@ -55,6 +78,21 @@ await new Promise((done) => setTimeout(done, 800));
 check("a late answer is told", store.pending.get(token).late, true);
 store.receive({ kind: "answer", token, ok: true, text: "Stopped 1" });
 check("answer", [store.pending.size, store.notice], [0, { text: "Stopped 1", ok: true }]);
+store.look(1);
+store.watchStack(null);
+check("no stack is asked for unless it is looked at", sent.at(-1), { kind: "look", client: store.client, id: 1 });
+store.watchStack(1);
+store.watchStack(1);
+check("stack", sent.slice(-2).map((message) => message.kind), ["look", "stack"]);
+store.receive({ kind: "stack", worker: 1, run: null, text: "", at: 1 }, []);
+store.receive({ kind: "remarks", worker: 1, outlook: "soon", lints: [] }, []);
+check("stack and remarks", [store.stack.worker, store.stack.version, store.remarks.outlook], [1, 1, "soon"]);
+store.setRate(0);
+const held = store.now();
+store.receive({ kind: "delta" }, encode({ ...base, seq: 1, now: held + 0.5, gone: [], rows: [[1, "a", "waiting"]] }));
+check("a held picture has the time of its last message", store.now(), held + 0.5);
+store.setRate(4);
+check("and then goes on", Math.abs(store.now() - (Date.now() / 1000 - 3600)) < 1.5, true);
 for (const junk of [null, 5, {}, { kind: "x" }, { kind: "answer" }]) store.receive(junk, []);
 check("junk changes nothing", store.rows.size, 2);
 store.disconnected();

@@ -32,6 +32,8 @@ def test_ids_named_twice_are_done_once() -> None:
         ({"kind": "window", "client": "a", "ids": [4]}, Request("window", "a", (4,))),
         ({"kind": "look", "client": "a", "id": 4}, Request("look", "a", (4,))),
         ({"kind": "look", "client": "a", "id": None}, Request("look", "a", ())),
+        ({"kind": "stack", "client": "a", "id": 4}, Request("stack", "a", (4,))),
+        ({"kind": "stack", "client": "a", "id": None}, Request("stack", "a", ())),
     ],
 )
 def test_request_is_read(message: dict[str, Any], request_: Request) -> None:
@@ -46,7 +48,7 @@ def test_request_is_read(message: dict[str, Any], request_: Request) -> None:
         ("stop", "the message must be an object, not 'stop'"),
         ({}, "kind must be a text, not None"),
         ({"kind": []}, "kind must be a text, not list"),
-        ({"kind": "eval"}, "kind must be one of hello, keep, sleep, window, look, command, not 'eval'"),
+        ({"kind": "eval"}, "kind must be one of hello, keep, sleep, window, look, stack, command, not 'eval'"),
         ({"kind": "hello"}, "the message lacks the field 'client'; it must have client, kind"),
         ({"kind": "hello", "client": ""}, "client must have 1 to 64 characters, not 0"),
         ({"kind": "hello", "client": "x" * 65}, "client must have 1 to 64 characters, not 65"),
@@ -71,6 +73,8 @@ def test_request_is_read(message: dict[str, Any], request_: Request) -> None:
         (GOOD | {"interval": 1}, "the message has the unknown field 'interval'; it may have ids, kind, token, verb"),
         ({"kind": "window", "client": "a", "ids": [1] * 101}, "ids must have at most 100 entries, not 101"),
         ({"kind": "look", "client": "a", "id": "1"}, "id must be a whole number, not '1'"),
+        ({"kind": "stack", "client": "a", "id": True}, "id must be a whole number, not True"),
+        ({"kind": "stack", "client": "a"}, "the message lacks the field 'id'; it must have client, id, kind"),
         (
             {"kind": "command", "token": "t", "verb": "stop"},
             "the message lacks the field 'ids'; it must have ids, kind, token, verb",
@@ -89,16 +93,25 @@ def test_wrong_message_is_one_sentence(message: Any, sentence: str) -> None:
         (5, "the view state must be an object, not 5"),
         (
             {"_esm": "alert(1)"},
-            "the page may not write '_esm'; it writes pattern, status, sort, descending, selected, tab",
+            "the page may not write '_esm'; it writes pattern, status, sort, descending, selected, refresh, tab",
         ),
-        ({"height": 5}, "the page may not write 'height'; it writes pattern, status, sort, descending, selected, tab"),
+        (
+            {"height": 5},
+            "the page may not write 'height'; it writes pattern, status, sort, descending, selected, refresh, tab",
+        ),
         ({"pattern": 5}, "pattern must be a text, not 5"),
         ({"pattern": "x" * 201}, "pattern must have at most 200 characters, not 201"),
-        ({"status": "gone"}, "status must be one of all, running, waiting, paused, failed, stopped, not 'gone'"),
+        (
+            {"status": "gone"},
+            "status must be one of all, running, waiting, paused, failed, stopped, marked, not 'gone'",
+        ),
         ({"sort": 1}, "sort must be a text, not 1"),
         ({"descending": 1}, "descending must be true or false, not 1"),
         ({"selected": "1"}, "selected must be a whole number, not '1'"),
-        ({"tab": "html"}, "tab must be one of output, error, runs, source, not 'html'"),
+        ({"refresh": 3}, "refresh must be one of 0, 1, 2, 4, 10, not 3"),
+        ({"refresh": True}, "refresh must be a whole number, not True"),
+        ({"refresh": "4"}, "refresh must be a whole number, not '4'"),
+        ({"tab": "html"}, "tab must be one of output, error, stack, runs, source, not 'html'"),
     ],
 )
 def test_wrong_view_state_is_one_sentence(state: Any, sentence: str) -> None:

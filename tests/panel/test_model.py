@@ -11,6 +11,7 @@ import traitlets
 
 from bgpool_jupyter.engine import PoolError, WorkerPool
 from bgpool_jupyter.panel import PoolModel
+from bgpool_jupyter.panel import model as model_module
 from bgpool_jupyter.panel.model import PoolChange
 from bgpool_jupyter.testing import ManualPool
 
@@ -53,6 +54,37 @@ def test_step_takes_what_changed(pool: ManualPool, model: PoolModel) -> None:
     model.step()
     assert model.change == PoolChange(model.revision, (), (second.id,))
     assert model.total == 1
+
+
+def test_remarks_that_time_alone_makes_are_found(pool: ManualPool, model: PoolModel) -> None:
+    seen: list[tuple[str, ...]] = []
+
+    def work() -> None:
+        for _ in range(3):
+            pool.clock.sleep(4)
+            model.step()
+            seen.append(model.workers[worker.id].lints)
+
+    worker = pool.new_worker(3600, work, dispose=False).start()
+    pool.clock.advance(0)
+    assert seen == [(), ("deaf",), ("deaf",)]
+
+
+def test_looks_for_such_remarks_are_bounded_and_reach_all(pool: ManualPool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(model_module, "_MOST_AGED", 4)
+    ids = {pool.new_worker(1, lambda: None, dispose=False).start().id for _ in range(10)}
+    pool.suspend()
+    model = PoolModel(pool, start=False)
+    asked: list[set[int]] = []
+    snapshot = pool.snapshot
+    monkeypatch.setattr(pool, "snapshot", lambda chosen: asked.append(set(chosen)) or snapshot(chosen))
+    for _ in range(3):
+        pool.clock.advance(2)
+        model.step()
+    assert [len(each) for each in asked] == [4, 4, 4]
+    assert set().union(*asked) == ids
+    model.step()
+    assert len(asked) == 3  # once a second
 
 
 def test_nothing_changed_writes_nothing(pool: ManualPool, model: PoolModel) -> None:

@@ -13,8 +13,9 @@ import pytest
 import traitlets
 
 from bgpool_jupyter.engine import PoolError, WorkerPool
-from bgpool_jupyter.panel import Panel, close_all, default_panel
+from bgpool_jupyter.panel import Panel, close_all, default_panel, looks
 from bgpool_jupyter.panel import panel as panel_module
+from bgpool_jupyter.panel import wire as wire_module
 from bgpool_jupyter.testing import ManualPool, make_pool
 
 from .conftest import Wire
@@ -162,16 +163,132 @@ def test_detail_of_an_unknown_worker_is_not_sent(wire: Wire) -> None:
 
 def test_large_detail_is_sent_once_a_second(pool: ManualPool, wire: Wire, monkeypatch: pytest.MonkeyPatch) -> None:
     worker = pool.new_worker(1, lambda: None).start()
-    monkeypatch.setattr(panel_module, "_LARGE_DETAIL", -1)
+    monkeypatch.setattr(looks, "_LARGE_DETAIL", -1)
     wire.panel.model.step()
     wire.say(kind="look", client="a", id=worker.id)
     wire.sent.clear()
     pool.clock.advance(0)
     wire.panel.model.step()
     assert wire.take("detail") == []
-    monkeypatch.setattr(panel_module, "_LARGE_PAUSE", 0.0)
+    monkeypatch.setattr(looks, "_LARGE_PAUSE", 0.0)
     wire.panel.model.step()
     assert len(wire.take("detail")) == 1
+
+
+def test_remarks_come_with_the_detail_once_a_second(
+    pool: ManualPool, wire: Wire, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    worker = pool.new_worker(1, lambda: None).start()
+    wire.panel.model.step()
+    wire.say(kind="look", client="a", id=worker.id)
+    (remarks,) = wire.take("remarks")
+    assert remarks["outlook"].startswith("runs again at ")
+    worker.pause()
+    wire.panel.model.step()
+    assert wire.take("remarks") == []
+    monkeypatch.setattr(looks, "_REMARKS_PAUSE", 0.0)
+    wire.panel.model.step()
+    (remarks,) = wire.take("remarks")
+    assert remarks["outlook"] == "paused until it is resumed"
+    wire.panel.model.step()
+    assert wire.sent == []  # nothing is said twice
+
+
+def test_stack_is_sent_while_it_is_looked_at(pool: ManualPool, wire: Wire, monkeypatch: pytest.MonkeyPatch) -> None:
+    worker = pool.new_worker(1, lambda: None).start()
+    wire.panel.model.step()
+    wire.say(kind="stack", client="a", id=worker.id)
+    (stack,) = wire.take("stack")
+    assert (stack["worker"], stack["run"], stack["text"]) == (worker.id, None, "")
+    assert wire.panel.model.step() is True
+    texts = iter("aab")
+    monkeypatch.setattr(wire_module, "stack", lambda worker: {"worker": worker.id, "text": next(texts)})
+    wire.panel.model.step()
+    assert wire.take("stack") == []  # not looked at again within the second
+    monkeypatch.setattr(looks, "_STACK_PAUSE", 0.0)
+    for _ in range(3):
+        wire.panel.model.step()
+    assert [stack["text"] for stack in wire.take("stack")] == ["a", "b"]  # what did not move is not sent
+    wire.say(kind="stack", client="a", id=None)
+    assert wire.panel.model.step() is False
+    wire.say(kind="stack", client="a", id=12345)
+    assert wire.take("stack") == []
+
+
+# --------------------------------------------------------------------------------------- updates a second
+
+
+def test_slow_updates_lose_nothing(pool: ManualPool, wire: Wire, monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 1000.0
+    monkeypatch.setattr(time, "monotonic", lambda: now)
+    wire.panel.refresh = 1
+    wire.say(kind="hello", client="a")
+    wire.take("snapshot")
+    gone = pool.new_worker(5, lambda: None, name="gone")
+    wire.panel.model.step()
+    assert names(wire.take("delta")[0]) == ["gone"]
+    first = pool.new_worker(5, lambda: None, name="first")
+    wire.panel.model.step()
+    pool.remove(gone)
+    first.name = "renamed"
+    now += 0.9
+    assert wire.panel.model.step() is True  # there is something to send: look again soon
+    assert wire.sent == []
+    now += 0.1
+    wire.panel.model.step()
+    (delta,) = wire.take("delta")
+    assert (names(delta), delta["gone"]) == (["renamed"], [gone.id])
+
+
+def test_paused_updates_send_nothing_but_what_a_command_did(
+    pool: ManualPool, wire: Wire, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = 1000.0
+    monkeypatch.setattr(time, "monotonic", lambda: now)
+    worker = pool.new_worker(5, lambda: None, name="poll", dispose=False)
+    wire.panel.model.step()
+    wire.say(kind="hello", client="a")
+    wire.say(kind="look", client="a", id=worker.id)
+    wire.panel.refresh = 0
+    wire.sent.clear()
+    worker.start()
+    pool.clock.advance(0)
+    assert wire.panel.model.step() is False
+    assert wire.sent == []
+    wire.command("stop", worker.id)
+    wire.sent.clear()
+    wire.panel.model.step()
+    assert wire.take("delta")[0]["rows"][0][3] == "stopped"
+    now += 2
+    worker.start()
+    wire.panel.model.step()
+    assert wire.sent == []
+    wire.panel.refresh = 4  # what waited comes now
+    wire.panel.model.step()
+    assert wire.take("delta")[0]["rows"][0][3] == "waiting"
+
+
+def test_end_of_the_pool_is_told_while_updates_are_paused(pool: ManualPool, wire: Wire) -> None:
+    wire.say(kind="hello", client="a")
+    wire.panel.refresh = 0
+    wire.sent.clear()
+    pool.close()
+    wire.panel.model.step()
+    assert wire.take("delta")[0]["head"]["closed"] is True
+
+
+def test_fastest_panel_sets_the_pace(pool: ManualPool, open_panel: Callable[..., Wire]) -> None:
+    one, two = open_panel(pool).panel, open_panel(pool).panel
+    model = one.model
+    assert model.period == 0.25
+    one.refresh = 10
+    two.refresh = 1
+    assert model.period == 0.1
+    one.refresh = 2
+    assert model.period == 0.25
+    two.refresh = 10
+    two.close()
+    assert model.period == 0.25
 
 
 # ------------------------------------------------------------------------------- commands and hostile input
@@ -255,6 +372,7 @@ def test_page_writes_view_state_and_python_hears_it(wire: Wire) -> None:
         ("status", "gone"),
         ("sort", "x"),
         ("tab", "x"),
+        ("refresh", 3),
         ("selected", "x"),
         ("height", 10),
         ("route", "x"),

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import pytest
 
-from bgpool_jupyter.engine import RunOutput
+from bgpool_jupyter.engine import BackgroundWorker, Retry, RunOutput
 from bgpool_jupyter.panel import wire
 from bgpool_jupyter.testing import ManualPool
 
@@ -39,13 +40,134 @@ class Recorder:
 def test_row_has_a_value_for_each_field(pool: ManualPool) -> None:
     pool.new_worker(5, lambda: None, name="poll", dispose=False).start()
     pool.clock.advance(11)
-    row = dict(zip(wire.ROW_FIELDS, wire.row(pool.snapshot()[0]), strict=True))
+    values = wire.row(pool.snapshot()[0])
+    assert len(values) == len(wire.ROW_FIELDS) - 3  # nothing to say: three fields less in each of very many rows
+    row = dict(zip(wire.ROW_FIELDS, values, strict=False))
     assert row["name"] == "poll"
     assert row["schedule"] == "every 5 s"
     assert row["status"] == "waiting"
     assert row["run_count"] == 3
     assert row["next_run"] == pytest.approx(pool.clock.time() + 4)
     assert (row["running"], row["executing"], row["since"]) == (1, 0, None)
+
+
+def rare_fields(pool: ManualPool) -> tuple[Any, ...]:
+    """Return progress, lints and orphan of the first worker's row, as the page gets them."""
+    (values,) = json.loads(wire.encode({"seq": 1}, pool.snapshot()[:1]))["rows"]
+    return tuple(dict(zip(wire.ROW_FIELDS, values, strict=True))[name] for name in ("progress", "lints", "orphan"))
+
+
+@pytest.mark.parametrize(
+    ("said", "seen"),
+    [
+        ((3, 10, "loading"), [0.3, "3/10 loading"]),
+        ((1, 3), [0.333, "1/3"]),
+        ((37,), [None, "37"]),
+        ((37, None, "files"), [None, "37 files"]),
+        ((1_250_000, 2_500_000), [0.5, "1,250,000/2,500,000"]),
+        ((0.25, 1), [0.25, "0.25/1"]),
+        ((1e300, 1e-300), [1.0, "1e+300/1e-300"]),
+        ((5, 0), [None, "5/0"]),
+        ((12, 10), [1.0, "12/10"]),
+        ((1, 2, "x" * 500), [0.5, "1/2 " + "x" * 80]),
+        ((1, 2, "<b>\n\u202e"), [0.5, "1/2 <b>\\n\\u202e"]),
+    ],
+)
+def test_row_tells_how_far_a_run_has_come(pool: ManualPool, said: tuple[Any, ...], seen: list[Any]) -> None:
+    rows: list[tuple[Any, ...]] = []
+
+    def work() -> None:
+        worker.progress(*said)
+        rows.append(rare_fields(pool))
+
+    worker = pool.new_worker(5, work, dispose=False).start()
+    pool.clock.advance(0)
+    assert rows == [(seen, [], "")]
+    assert len(wire.row(pool.snapshot()[0])) == len(wire.ROW_FIELDS) - 3  # the run has ended
+
+
+def test_row_has_the_kinds_of_lints_and_the_orphan(pool: ManualPool) -> None:
+    worker = pool.new_worker(1, lambda: pool.clock.sleep(2), dispose=False).start()
+    pool.clock.advance(20)
+    worker.orphan = "its cell <b>" + "x" * 500
+    progress, lints, orphan = rare_fields(pool)
+    assert (progress, lints) == (None, ["overruns"])
+    assert orphan.startswith("its cell <b>xxx")
+    assert len(orphan) == wire.MAX_ERROR_LINE
+
+
+def test_remarks_are_sentences(pool: ManualPool) -> None:
+    worker = pool.new_worker(1, lambda: pool.clock.sleep(2), dispose=False).start()
+    pool.clock.advance(20)
+    remarks = wire.remarks(worker)
+    assert remarks["worker"] == worker.id
+    assert remarks["outlook"].startswith("runs again at ")
+    ((kind, text),) = remarks["lints"]
+    assert kind == "overruns"
+    assert text.startswith("overruns its interval: the last 5 runs took 2 s on average")
+
+
+def test_stack_is_that_of_the_run_in_flight(pool: ManualPool) -> None:
+    seen: list[dict[str, Any]] = []
+
+    def work() -> None:
+        seen.append(wire.stack(worker))
+
+    worker = pool.new_worker(1, work, dispose=False).start()
+    assert wire.stack(worker) == {"worker": worker.id, "run": None, "text": ""}
+    pool.clock.advance(0)
+    assert wire.stack(worker)["run"] is None
+    assert (seen[0]["run"]["number"], seen[0]["run"]["outcome"]) == (1, "running")
+    assert "in work\n    seen.append(wire.stack(worker))\n" in seen[0]["text"]
+
+
+def test_stack_is_bounded(pool: ManualPool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(BackgroundWorker, "stack", lambda worker: "<b>" * 9000 + worker.name)
+    seen: list[str] = []
+    worker = pool.new_worker(1, lambda: seen.append(wire.stack(worker)["text"]), name="end", dispose=False).start()
+    pool.clock.advance(0)
+    assert seen[0].startswith("… 11,003 characters before\n")
+    assert seen[0].endswith("<b>end")
+    assert len(seen[0]) < wire.MAX_STACK + 50
+
+
+def test_error_card_says_which_run_and_what_it_printed(pool: ManualPool) -> None:
+    recorder = Recorder()
+    attempts: list[int] = []
+    pool.capture = recorder
+
+    def work() -> None:
+        assert recorder.current is not None
+        attempts.append(1)
+        recorder.current.write("stdout", "x" * 5_000 + f"\nGET {len(attempts)}\n")
+        if len(attempts) < 3:
+            raise ValueError("boom <b>")
+
+    worker = pool.new_worker(60, work, retry=Retry(attempts=2, first=5), dispose=False).start()
+    assert wire.detail(worker)["error"] is None
+    pool.clock.advance(6)
+    card = wire.detail(worker)["error"]
+    assert (card["number"], card["attempt"], card["recovered"]) == (1, 2, False)
+    assert card["started"] == pytest.approx(pool.clock.time() - 1)
+    assert card["line"] == "ValueError: boom <b>"
+    assert 'raise ValueError("boom <b>")' in card["traceback"]
+    assert card["output"].startswith("… 1,007 characters before\nxxx")
+    assert card["output"].endswith("\nGET 2\n")
+    pool.clock.advance(60)
+    assert wire.detail(worker)["error"]["recovered"] is True
+    worker.restart()
+    assert wire.detail(worker)["error"] is None
+
+
+def test_traceback_is_bounded(pool: ManualPool) -> None:
+    def boom() -> None:
+        raise ValueError("\n".join(["y" * 100] * 1000))
+
+    worker = pool.new_worker(5, boom, dispose=False).start()
+    pool.clock.advance(0)
+    card = wire.detail(worker)["error"]
+    assert len(card["traceback"]) < wire.MAX_TRACEBACK + 50
+    assert len(card["line"]) <= wire.MAX_SENTENCE
 
 
 @pytest.mark.parametrize("name", HOSTILE)

@@ -147,8 +147,27 @@ function formatClock(epoch) {
   return new Date(epoch * 1000).toLocaleTimeString([], { hour12: false });
 }
 
+/** Return a time for people, with the day where that is not today. */
+function formatWhen(epoch) {
+  const today = new Date(epoch * 1000).toDateString() === new Date().toDateString();
+  return today ? formatClock(epoch) : formatInstant(epoch);
+}
+
 function formatInstant(epoch) {
   return new Date(epoch * 1000).toLocaleString();
+}
+
+// Controls, formats (with the marks that turn the writing direction), surrogates, private use, line separators.
+const UNSEEN = /[\p{Cc}\p{Cf}\p{Cs}\p{Co}\p{Cn}\p{Zl}\p{Zp}]/gu;
+const SHORT_ESCAPES = { "\t": "\\t", "\n": "\\n", "\r": "\\r" };
+
+/** Return a text in one harmless line, as bgpool_jupyter.table.clean_text does: what is no visible character becomes an escape. */
+export function cleanText(text) {
+  return text.replace(UNSEEN, (char) => {
+    const point = char.codePointAt(0);
+    const [letter, digits] = point < 0x100 ? ["x", 2] : point < 0x10000 ? ["u", 4] : ["U", 8];
+    return SHORT_ESCAPES[char] ?? `\\${letter}${point.toString(16).padStart(digits, "0")}`;
+  });
 }
 
 function plural(count, noun) {
@@ -173,7 +192,26 @@ function isStarted(row) {
 
 /** The words of a worker's state, in the order in which they ask for attention; each has a shape of its own. */
 export const STATUSES = ["failed", "stopping", "running", "paused", "waiting", "new", "stopped"];
-const CHIPS = ["all", "running", "waiting", "paused", "failed", "stopped"];
+const CHIPS = ["all", "running", "waiting", "paused", "failed", "stopped", "marked"];
+const RATES = [10, 4, 2, 1, 0]; // updates a second
+const TABS = ["output", "error", "stack", "runs", "source"];
+
+/** What a row's mark says; the detail has the kernel's own sentence, with figures. */
+const REMARKS = {
+  overruns: "Its runs take longer than its interval",
+  deaf: "The run in flight never looks at the stop flag",
+  silent: "No run has ended for five intervals",
+};
+
+/** Return what a row's marks say: the remarks as one sentence, and why it is an orphan; "" where there is nothing. */
+export function marksOf(row) {
+  const remarks = (row.lints ?? []).map((kind) => (Object.hasOwn(REMARKS, kind) ? REMARKS[kind] : kind));
+  return { lints: remarks.join("; "), orphan: row.orphan ? `Orphan: ${row.orphan}` : "" };
+}
+
+function isMarked(row) {
+  return Boolean(row.lints?.length || row.orphan);
+}
 
 /** Return the verb of a row's first button. */
 function primaryVerb(row) {
@@ -194,7 +232,7 @@ export class Store {
     this.rows = new Map();
     this.members = 0; // grows when a worker comes, goes, or is called otherwise
     this.trends = new Map();
-    this.head = { pool: "", running: 0, paused: 0, closed: false, refresh: 0 };
+    this.head = { pool: "", running: 0, paused: 0, closed: false };
     this.epoch = null;
     this.seq = 0;
     this.offset = null; // seconds that the browser's clock is ahead of the kernel's
@@ -203,6 +241,11 @@ export class Store {
     this.pending = new Map(); // token -> command without an answer
     this.notice = null; // {text, ok} of the last answer
     this.detail = null;
+    this.details = 0;
+    this.stack = null; // the latest stack of a run in flight, of the worker whose stack is looked at
+    this.stacks = 0;
+    this.remarks = null; // what looks wrong with the worker whose detail is open, and what comes next
+    this.frozen = null; // the kernel's time at which updates were paused
     this.views = new Set();
     this.windows = new Map(); // view -> ids of the rows that it shows
     this.tokens = 0;
@@ -210,13 +253,17 @@ export class Store {
     model.on("msg:custom", this.onMessage);
     this.onLive = () => queueMicrotask(() => this.changed("status"));
     model.on("comm_live_update", this.onLive);
+    this.onRate = () => this.setRate(model.get("refresh"));
+    model.on("change:refresh", this.onRate);
     this.watchKernel();
     this.takeFirst();
+    this.onRate();
   }
 
   close() {
     this.model.off("msg:custom", this.onMessage);
     this.model.off("comm_live_update", this.onLive);
+    this.model.off("change:refresh", this.onRate);
     clearInterval(this.keeper);
     clearTimeout(this.noticeTimer);
     clearTimeout(this.showTimer);
@@ -306,6 +353,13 @@ export class Store {
     this.send({ kind: "look", client: this.client, id });
   }
 
+  /** Say whose stack is looked at. */
+  watchStack(id) {
+    if (this.stacked === id || (id === null && this.stacked === undefined)) return;
+    this.stacked = id;
+    this.send({ kind: "stack", client: this.client, id });
+  }
+
   /** Say which rows the views show: the last runs are sent for these only. */
   show(view, ids) {
     this.windows.set(view, ids);
@@ -357,7 +411,13 @@ export class Store {
     } else if (content.kind === "answer") {
       this.answered(content);
     } else if (content.kind === "detail") {
-      this.detail = content;
+      this.detail = { ...content, version: ++this.details };
+      this.changed("detail");
+    } else if (content.kind === "remarks") {
+      this.remarks = content;
+      this.changed("time");
+    } else if (content.kind === "stack") {
+      this.stack = { ...content, version: ++this.stacks };
       this.changed("detail");
     } else if (content.kind === "kept") {
       this.kept = 0;
@@ -375,6 +435,7 @@ export class Store {
     this.takeRows(picture.rows);
     this.asked = 0;
     this.looked = undefined; // the kernel may have forgotten us: say again what is looked at
+    this.stacked = undefined;
     this.trendsAsked = undefined;
     this.connection = "live";
     this.takeHead(picture);
@@ -406,6 +467,7 @@ export class Store {
       for (let k = 0; k < fields.length; k++) row[fields[k]] = values[k];
       const old = this.rows.get(row.id);
       if (old?.name === row.name) row.match = old.match;
+      row.label = old?.name === row.name ? old.label : cleanText(row.name);
       if (old?.name !== row.name || old.schedule !== row.schedule) this.members++;
       this.rows.set(row.id, row);
     }
@@ -416,12 +478,20 @@ export class Store {
     const offset = Date.now() / 1000 - picture.now;
     this.offset = this.offset === null ? offset : Math.min(offset, this.offset + 0.001);
     Object.assign(this.head, picture.head);
+    if (this.frozen !== null) this.frozen = picture.now;
     for (const [id, trend] of Object.entries(picture.trends ?? {})) this.trends.set(Number(id), trend);
   }
 
   /** The kernel's present time in epoch seconds, by the browser's clock. */
   now() {
-    return Date.now() / 1000 - (this.offset ?? 0);
+    return this.frozen ?? Date.now() / 1000 - (this.offset ?? 0);
+  }
+
+  /** Take over the updates a second. While they are paused the clock of the picture stands still as well. */
+  setRate(rate) {
+    if (rate === 0) this.frozen ??= this.now();
+    else this.frozen = null;
+    this.changed("data");
   }
 
   command(verb, ids) {
@@ -500,6 +570,8 @@ const FILLED = {
   new: "M8 1.6 14.4 8 8 14.4 1.6 8zM8 3.9 3.9 8 8 12.1 12.1 8z",
   waiting: "M8 1.8a6.2 6.2 0 1 0 0 12.4A6.2 6.2 0 0 0 8 1.8zM8 3.3a4.7 4.7 0 1 1 0 9.4 4.7 4.7 0 0 1 0-9.4zM7.3 4.8v3.6l2.6 1.6.7-1.1-1.9-1.2V4.8z",
   running: "M8 1.6a6.4 6.4 0 1 0 0 12.8A6.4 6.4 0 0 0 8 1.6zM8 3a5 5 0 1 1 0 10A5 5 0 0 1 8 3zM8 5a3 3 0 1 0 0 6 3 3 0 0 0 0-6z",
+  warn: "M8 1.6 15 14H1zM8 4.6 3.3 12.6h9.4zM7.3 6.6v3.4h1.4V6.6zM7.3 10.7v1.3h1.4v-1.3z",
+  orphan: "M6.3 3.2 8 1.5a4.4 4.4 0 0 1 6.3 6.2l-1.8 1.8-1.1-1.1 1.8-1.7A2.9 2.9 0 0 0 9.1 2.6L7.4 4.3zM9.7 12.8 8 14.5a4.4 4.4 0 0 1-6.3-6.2l1.8-1.8 1.1 1.1-1.8 1.7a2.9 2.9 0 0 0 4.1 4.1l1.7-1.7zM2.2 1.2l12.6 12.6-1 1L1.2 2.2z",
   search: "M6.8 1.6a5.2 5.2 0 1 0 3 9.4l3.4 3.4 1.2-1.2L11 9.8a5.2 5.2 0 0 0-4.2-8.2zM6.8 3.2a3.6 3.6 0 1 1 0 7.2 3.6 3.6 0 0 1 0-7.2z",
   cross: "M3.5 2.4 8 6.9l4.5-4.5 1.1 1.1L9.1 8l4.5 4.5-1.1 1.1L8 9.1l-4.5 4.5-1.1-1.1L6.9 8 2.4 3.5z",
 };
@@ -604,8 +676,22 @@ class View {
     this.status.setAttribute("role", "status");
     this.statusText = make("span");
     this.status.append(make("span", "bgp-dot"), this.statusText);
-    head.append(this.title, this.poolName, make("span", "bgp-space"), this.threads, this.status);
+    const live = make("span", "bgp-live");
+    live.append(this.status, this.buildRate());
+    head.append(this.title, this.poolName, make("span", "bgp-space"), this.threads, live);
     return head;
+  }
+
+  buildRate() {
+    this.rate = make("select", "bgp-rate");
+    this.rate.setAttribute("aria-label", "Updates a second");
+    this.rate.title = "Updates a second";
+    for (const rate of RATES) {
+      const option = make("option", "", rate ? `${rate} Hz` : "paused");
+      option.value = rate;
+      this.rate.append(option);
+    }
+    return this.rate;
   }
 
   buildTools() {
@@ -621,7 +707,7 @@ class View {
     this.chips.setAttribute("aria-label", "Filter workers by state");
     this.chipNodes = new Map();
     for (const name of CHIPS) {
-      const chip = button(`bgp-chip s-${name}`, name[0].toUpperCase() + name.slice(1), name === "all" ? null : name, () => {
+      const chip = button(`bgp-chip s-${name}`, name[0].toUpperCase() + name.slice(1), name === "all" ? null : name === "marked" ? "warn" : name, () => {
         this.hold = false;
         this.set("status", name);
         this.changed("all");
@@ -718,11 +804,12 @@ class View {
     const shut = button("bgp-action", "", "cross", () => this.select(null));
     shut.setAttribute("aria-label", "Close the detail");
     shut.title = "Close (Escape)";
-    head.append(this.detailIcon, this.detailName, this.detailState, make("span", "bgp-space"), this.detailActions, shut);
+    head.append(this.detailIcon, this.detailName, this.detailState, make("span", "bgp-space"), this.detailActions);
+    this.detailActions.append(shut);
     this.tabs = make("div", "bgp-tabs");
     this.tabs.setAttribute("role", "tablist");
     this.tabNodes = new Map();
-    for (const name of ["output", "error", "runs", "source"]) {
+    for (const name of TABS) {
       const tab = button("bgp-tab", name[0].toUpperCase() + name.slice(1), null, () => {
         this.set("tab", name);
         this.changed("detail");
@@ -734,7 +821,8 @@ class View {
     this.pane = make("div", "bgp-pane");
     this.pane.setAttribute("role", "tabpanel");
     this.pane.tabIndex = 0;
-    detail.append(head, this.tabs, this.pane);
+    this.notes = make("ul", "bgp-notes");
+    detail.append(head, this.notes, this.tabs, this.pane);
     this.detailBox = detail;
     return detail;
   }
@@ -754,8 +842,10 @@ class View {
   listen() {
     // JupyterLab's command mode listens for plain keys above us: without this, x would cut the panel's own cell.
     this.on(this.root, "keydown", (event) => this.onKey(event));
+    this.on(this.rate, "change", () => this.set("refresh", Number(this.rate.value)));
     this.on(this.filter, "input", () => this.onFilter());
     this.on(this.grid, "keydown", (event) => this.onGridKey(event));
+    this.on(this.tabs, "keydown", (event) => this.onTabKey(event));
     this.on(this.grid, "scroll", () => this.changed("scroll"), { passive: true });
     this.on(this.body, "pointerenter", () => (this.hold = true));
     this.on(this.body, "pointerleave", () => {
@@ -764,7 +854,7 @@ class View {
     });
     this.on(document, "visibilitychange", () => this.onVisible());
     this.onModel("change:pattern", () => this.changed("all"));
-    for (const name of ["status", "sort", "descending", "height"]) this.onModel(`change:${name}`, () => this.changed("all"));
+    for (const name of ["status", "sort", "descending", "height", "refresh"]) this.onModel(`change:${name}`, () => this.changed("all"));
     for (const name of ["selected", "tab"]) this.onModel(`change:${name}`, () => this.changed("all"));
     const resize = new ResizeObserver(() => this.changed("size"));
     resize.observe(this.root);
@@ -854,6 +944,17 @@ class View {
     this.changed("scroll");
   }
 
+  onTabKey(event) {
+    const at = TABS.indexOf(this.get("tab"));
+    const moves = { ArrowRight: at + 1, ArrowLeft: at - 1 + TABS.length, Home: 0, End: TABS.length - 1 };
+    if (!(event.key in moves)) return;
+    event.preventDefault();
+    const name = TABS[moves[event.key] % TABS.length];
+    this.set("tab", name);
+    this.tabNodes.get(name).focus();
+    this.changed("detail");
+  }
+
   moveTo(index) {
     if (!this.shown.length) return;
     this.active = this.shown[index];
@@ -917,7 +1018,7 @@ class View {
     }
     this.asking = { verb, ids };
     const row = this.store.rows.get(ids[0]);
-    const what = ids.length === 1 && row ? `“${row.name}”` : plural(ids.length, "worker");
+    const what = ids.length === 1 && row ? `“${row.label}”` : plural(ids.length, "worker");
     setText(this.askText, verb === "remove" ? `Remove ${what}? A removed worker is stopped and leaves the pool.` : `${VERBS[verb].label}: ${what}?`);
     setText(this.askYes, describe(this.asking));
     this.askBar.hidden = false;
@@ -959,7 +1060,7 @@ class View {
 
   drawSize() {
     const width = this.root.clientWidth;
-    setAttribute(this.root, "data-width", width < 620 ? "narrow" : width < 900 ? "medium" : width < 1060 ? "compact" : "wide");
+    setAttribute(this.root, "data-width", width < 640 ? "narrow" : width < 900 ? "medium" : width < 1060 ? "compact" : "wide");
     this.themed = Date.now(); // the theme may change at any time, and nothing tells of it
     const dark = luminance(getComputedStyle(this.root).color) > 0.5;
     this.root.classList.toggle("bgp-dark", dark);
@@ -980,10 +1081,12 @@ class View {
     }
     this.counts = Object.fromEntries(STATUSES.map((name) => [name, 0]));
     this.matching = 0;
+    this.marked = 0;
     for (const row of rows.values()) {
       row.match ??= this.matches(row.name);
       if (row.match) {
         this.matching++;
+        if (isMarked(row)) this.marked++;
         this.counts[row.status] = (this.counts[row.status] ?? 0) + 1;
       }
     }
@@ -1026,7 +1129,8 @@ class View {
   drawCounts() {
     const status = this.get("status") ?? "all";
     for (const [name, { chip, count }] of this.chipNodes) {
-      const number = name === "all" ? this.matching : countOf(this.counts, name);
+      const number = name === "all" ? this.matching : name === "marked" ? this.marked : countOf(this.counts, name);
+      if (name === "marked") chip.hidden = !number && status !== name; // rare: it has a place when it is needed
       setText(count, number.toLocaleString("en"));
       chip.classList.toggle("is-none", number === 0);
       setAttribute(chip, "aria-pressed", status === name);
@@ -1052,7 +1156,7 @@ class View {
     while (this.meter.childElementCount < cells) this.meter.append(make("i"));
     const busy = running + paused ? Math.ceil((cells * running) / (running + paused)) : 0;
     [...this.meter.children].forEach((bar, index) => bar.classList.toggle("is-busy", index < busy));
-    setText(this.poolName, this.store.head.pool === "default" ? "" : this.store.head.pool);
+    setText(this.poolName, this.store.head.pool === "default" ? "" : cleanText(this.store.head.pool));
     for (const [name, cell] of this.heads) {
       const sorted = name === this.get("sort");
       setAttribute(cell, "aria-sort", sorted ? (this.get("descending") ? "descending" : "ascending") : "none");
@@ -1114,6 +1218,8 @@ class View {
     const [kind, text] = this.connection();
     setAttribute(this.status, "data-kind", kind);
     setText(this.statusText, text);
+    const rate = String(this.get("refresh") ?? 4);
+    if (this.rate.value !== rate) this.rate.value = rate;
     this.root.classList.toggle("is-dead", kind === "dead" || kind === "closed");
     const late = [...store.pending.values()].filter((command) => command.late);
     let message = "";
@@ -1143,6 +1249,7 @@ class View {
     if (this.store.kept && Date.now() - this.store.kept > 5000 && silent > 30_000) {
       return ["resync", `kernel busy, no news for ${formatSpan(silent / 1000)}`];
     }
+    if (this.store.frozen !== null) return ["held", `as it was at ${formatClock(this.store.frozen)}`];
     return ["live", "live"];
   }
 
@@ -1195,7 +1302,9 @@ class View {
     slot.icon = icon("waiting");
     slot.word = make("span", "bgp-word");
     slot.age = make("span", "bgp-age");
-    slot.cells.state.append(slot.icon, slot.word, slot.age);
+    slot.marks = make("span", "bgp-marks");
+    slot.bar = buildBar();
+    slot.cells.state.append(slot.icon, slot.word, slot.age, slot.marks, slot.bar);
     slot.count = make("span");
     slot.bad = make("span", "bgp-bad");
     slot.cells.runs.append(slot.count, slot.bad);
@@ -1245,8 +1354,10 @@ class View {
     node.classList.toggle("is-pending", Boolean(pending));
     const [word, age] = stateWords(row, now, pending);
     setText(slot.word, word);
-    setText(slot.age, this.root.dataset.width === "wide" ? age : age.replace("(running ", "("));
-    slot.cells.state.title = age ? `${word} ${age}` : word;
+    const wide = this.root.dataset.width === "wide";
+    setText(slot.age, wide ? age : (!pending && row.status === "running" && shareText(row)) || age.replace("(running ", "("));
+    const said = row.progress?.[1];
+    slot.cells.state.title = [age ? `${word} ${age}` : word, said].filter(Boolean).join(" · ");
     setText(cells.next, nextText(row, now));
     const ghost = this.store.connection === "restarted" || this.store.head.closed;
     slot.actions.forEach((action, at) => {
@@ -1260,11 +1371,14 @@ class View {
   paintValues(slot, row, status) {
     const { cells } = slot;
     slot.row = row;
-    setText(cells.name, row.name);
-    cells.name.title = row.name;
+    setText(cells.name, row.label);
+    cells.name.title = row.label;
     setText(cells.schedule, row.schedule);
     cells.schedule.title = row.schedule;
     setIcon(slot.icon, status);
+    paintMarks(slot.marks, row);
+    paintBar(slot.bar, row);
+    cells.state.classList.toggle("has-bar", Boolean(row.progress));
     setText(slot.count, row.run_count.toLocaleString("en"));
     setText(slot.bad, row.failure_count ? `${row.failure_count.toLocaleString("en")} ✕` : "");
     cells.runs.title = [plural(row.run_count, "run"), row.failure_count && `${row.failure_count} failed`, row.missed_count && `${row.missed_count} missed`].filter(Boolean).join(", ");
@@ -1275,7 +1389,7 @@ class View {
     [primaryVerb(row), "run", "stop", "remove"].forEach((verb, at) => {
       setIcon(slot.actions[at].firstChild, VERBS[verb].icon);
       slot.actions[at].title = VERBS[verb].label;
-      setAttribute(slot.actions[at], "aria-label", `${VERBS[verb].label} ${row.name}`);
+      setAttribute(slot.actions[at], "aria-label", `${VERBS[verb].label} ${row.label}`);
       setAttribute(slot.actions[at], "data-verb", verb);
     });
   }
@@ -1295,12 +1409,15 @@ class View {
     const row = id === null ? null : this.store.rows.get(id);
     this.store.look(row ? id : null);
     this.detailBox.hidden = !row;
-    if (!row) return;
+    if (!row) {
+      this.store.watchStack(null);
+      return;
+    }
     const now = this.store.now();
     const status = STATUSES.includes(row.status) ? row.status : "new";
     setAttribute(this.detailBox, "data-status", status);
     setIcon(this.detailIcon, status);
-    setText(this.detailName, row.name);
+    setText(this.detailName, row.label);
     const [word, age] = stateWords(row, now, this.store.isPending(row.id));
     const made = row.cell === null ? "" : ` · made in cell [${row.cell}]`;
     setText(this.detailState, `${word}${age ? ` ${age}` : ""}${row.schedule ? ` · ${row.schedule}` : ""}${made}`);
@@ -1309,29 +1426,88 @@ class View {
       node.disabled = this.store.connection === "restarted";
     }
     const tab = this.tabNodes.has(this.get("tab")) ? this.get("tab") : "output";
-    for (const [name, node] of this.tabNodes) setAttribute(node, "aria-selected", name === tab);
+    this.store.watchStack(tab === "stack" ? id : null);
+    for (const [name, node] of this.tabNodes) {
+      setAttribute(node, "aria-selected", name === tab);
+      node.tabIndex = name === tab ? 0 : -1;
+    }
     this.tabNodes.get("error").classList.toggle("has-error", Boolean(row.last_error));
-    if (asked) this.fillPane(tab, id);
+    if (asked || this.paneLate) this.fillPane(tab, row);
+    this.drawNotes(row, tab);
     for (const node of this.pane.querySelectorAll("[data-since]")) setText(node, `running ${formatSpan(Math.max(0, now - Number(node.dataset.since)))}`);
   }
 
-  fillPane(tab, id) {
-    const detail = this.store.detail?.worker === id ? this.store.detail : null;
-    const key = JSON.stringify([tab, id, detail?.version ?? null]);
-    if (key === this.paneKey) return;
-    const same = this.paneKey?.startsWith(JSON.stringify([tab, id]).slice(0, -1));
-    this.paneKey = key;
-    const top = same ? this.pane.scrollTop : 0;
-    const parts = detail ? this.paneParts(tab, detail) : [make("p", "bgp-hint", "Waiting for the kernel …")];
-    this.pane.replaceChildren(...parts);
-    this.pane.scrollTop = top;
+  /** Say above the tabs how far the run has come, what looks wrong, and what comes after a failure. */
+  drawNotes(row, tab) {
+    const remarks = this.store.remarks?.worker === row.id ? this.store.remarks : null;
+    const outlook = remarks?.outlook ?? "";
+    const notes = [];
+    if (row.progress) notes.push(["progress", row.progress[1]]);
+    const lints = row.lints?.length ? (remarks?.lints.map(([, text]) => text) ?? [marksOf(row).lints]) : [];
+    for (const text of lints) notes.push(["warn", text]);
+    if (row.orphan) notes.push(["orphan", marksOf(row).orphan]);
+    const wrong = row.status === "failed" || (row.status === "paused" && row.last_error);
+    if (wrong && tab !== "error") notes.push(["failed", outlook && outlook !== row.last_error ? `${row.last_error} · ${outlook}` : row.last_error]);
+    const key = JSON.stringify(notes);
+    if (key !== this.notesKey) {
+      this.notesKey = key;
+      const barAt = this.notes.querySelector(".bgp-bar");
+      this.notes.replaceChildren(...notes.map((note) => this.noteOf(note, barAt)));
+    }
+    const bar = this.notes.querySelector(".bgp-bar");
+    if (bar) paintBar(bar, row);
+    for (const node of this.pane.querySelectorAll("[data-outlook]")) setText(node, outlook);
   }
 
-  paneParts(tab, detail) {
-    if (tab === "error") {
-      if (!detail.error) return [make("p", "bgp-hint", "No run of this start has failed.")];
-      return [make("p", "bgp-error-line", detail.error.line), make("pre", "bgp-trace", detail.error.traceback)];
+  noteOf([kind, text], bar) {
+    const note = make("li", `bgp-note n-${kind}`);
+    if (kind === "progress") note.append(bar ?? buildBar(), make("span", "bgp-note-text", text));
+    else note.append(icon(kind), make("span", "bgp-note-text", text));
+    if (kind === "failed") {
+      note.append(button("bgp-link", "Show the error", null, () => {
+        this.set("tab", "error");
+        this.changed("detail");
+        this.tabNodes.get("error").focus();
+      }));
     }
+    return note;
+  }
+
+  detailOf(id) {
+    return this.store.detail?.worker === id ? this.store.detail : null;
+  }
+
+  fillPane(tab, row) {
+    const detail = this.detailOf(row.id);
+    const stack = tab === "stack" && this.store.stack?.worker === row.id ? this.store.stack : null;
+    const more = tab === "stack" ? stack?.version ?? null : tab === "error" ? cardVerbs(row) : null;
+    const key = JSON.stringify([tab, row.id, detail?.version ?? null, more]);
+    this.paneLate = false;
+    if (key === this.paneKey) return;
+    const same = this.paneKey?.startsWith(JSON.stringify([tab, row.id]).slice(0, -1));
+    if (same && this.isReading()) {
+      this.paneLate = true;
+      return;
+    }
+    this.paneKey = key;
+    const top = same ? this.pane.scrollTop : 0;
+    const verb = same && this.pane.contains(document.activeElement) ? document.activeElement.dataset.verb : undefined;
+    const waits = tab === "stack" ? !stack : !detail;
+    const parts = waits ? [make("p", "bgp-hint", "Waiting for the kernel …")] : this.paneParts(tab, detail, row, stack);
+    this.pane.replaceChildren(...parts);
+    this.pane.scrollTop = top;
+    if (verb) [...this.pane.querySelectorAll("[data-verb]")].find((node) => node.dataset.verb === verb)?.focus({ preventScroll: true });
+  }
+
+  /** Tell whether text of the pane is selected: it is not replaced until somebody has copied it. */
+  isReading() {
+    const selection = getSelection();
+    return Boolean(selection && !selection.isCollapsed && this.pane.contains(selection.anchorNode));
+  }
+
+  paneParts(tab, detail, row, stack) {
+    if (tab === "error") return detail.error ? [this.errorCard(detail, row)] : [make("p", "bgp-hint", "No run of this start has failed.")];
+    if (tab === "stack") return stackParts(stack);
     if (tab === "source") {
       return detail.source ? [make("pre", "bgp-source", detail.source)] : [make("p", "bgp-hint", "Made from Python: the source is not known.")];
     }
@@ -1343,9 +1519,44 @@ class View {
     if (detail.cut) parts.push(make("p", "bgp-hint", "Older output is not shown. All of it: %bgpool log NAME"));
     return parts;
   }
+
+  /** Show the last run that failed: which one, the error with the cell's lines, what it printed, what comes next, what can be done. */
+  errorCard(detail, row) {
+    const error = detail.error;
+    const box = make("section", `bgp-card${error.recovered ? " is-over" : ""}`);
+    box.setAttribute("aria-label", "Last error");
+    const head = make("div", "bgp-card-head");
+    head.append(make("p", "bgp-error-line", error.line));
+    const actions = make("span", "bgp-card-actions");
+    for (const verb of this.store.head.closed ? [] : cardVerbs(row)) {
+      const node = button(`bgp-button v-${verb}`, VERBS[verb].label, VERBS[verb].icon, () => this.request(verb, [row.id]));
+      node.dataset.verb = verb;
+      actions.append(node);
+    }
+    head.append(actions);
+    const facts = make("p", "bgp-facts");
+    const which = error.number === null ? "an earlier run failed" : `${runLabel(error)} failed at ${formatWhen(error.started)}`;
+    const next = make("span", "bgp-next");
+    next.dataset.outlook = "";
+    facts.append(make("b", "", which), make("span", "", error.recovered ? "; a later one did not" : ""), next);
+    box.append(head, facts);
+    if (error.output) {
+      const printed = make("div", "bgp-printed");
+      printed.append(make("pre", "bgp-text", error.output));
+      box.append(make("p", "bgp-card-title", "What it printed before"), printed);
+    }
+    box.append(traceOf(error.traceback));
+    return box;
+  }
+}
+
+/** The buttons of the error card: what goes on with the worker, or tries again at once. */
+function cardVerbs(row) {
+  return ["resume", "start", "run"].filter((verb) => VERBS[verb].can(row));
 }
 
 function isIn(row, status) {
+  if (status === "marked") return isMarked(row);
   return row.status === status || (status === "stopped" && row.status === "new") || (status === "running" && row.status === "stopping");
 }
 
@@ -1368,8 +1579,15 @@ export function stateWords(row, now, pending = null) {
   const age = row.since === null || row.since === undefined ? null : Math.max(0, now - row.since);
   if (row.status === "stopping") return ["stopping …", age === null ? "" : `(running ${formatSpan(age)})`];
   if (pending) return [row.status, `· ${VERBS[pending.verb].label.toLowerCase()} ${pending.late ? "queued" : "sent"}`];
-  if (age !== null && age >= 1) return row.status === "running" ? ["running", formatSpan(age)] : [row.status, `(running ${formatSpan(age)})`];
-  return [row.status, ""];
+  const old = age !== null && age >= 1;
+  if (row.status === "running") return ["running", [shareText(row), old && formatSpan(age)].filter(Boolean).join(" · ")];
+  return old ? [row.status, `(running ${formatSpan(age)})`] : [row.status, ""];
+}
+
+/** Return how much of a run is done, in percent; "" where it does not say. */
+export function shareText(row) {
+  const share = row.progress?.[0];
+  return typeof share === "number" ? `${(share * 100).toFixed(0)} %` : "";
 }
 
 function nextText(row, now) {
@@ -1420,14 +1638,102 @@ function drawTrend(svg, runs) {
   svg.setAttribute("aria-label", last.length ? `last ${plural(last.length, "run")}, ${failures} failed, longest ${formatDuration(longest)}` : "no runs yet");
 }
 
+// ------------------------------------------------------------------------------- progress, marks, stack
+
+function buildBar() {
+  const bar = make("span", "bgp-bar");
+  bar.setAttribute("role", "progressbar");
+  bar.setAttribute("aria-valuemin", 0);
+  bar.setAttribute("aria-valuemax", 100);
+  bar.append(make("i"));
+  return bar;
+}
+
+/** Draw how far a run says it has come. Where the total is not known the bar is striped. */
+function paintBar(bar, row) {
+  const said = row.progress ?? null;
+  bar.hidden = said === null;
+  if (said === null) return;
+  const [share, words] = said;
+  const known = typeof share === "number";
+  bar.classList.toggle("is-open", !known);
+  const width = known ? `${Math.max(0, Math.min(1, share)) * 100}%` : "100%";
+  if (bar.firstChild.style.width !== width) bar.firstChild.style.width = width;
+  bar.title = words;
+  setAttribute(bar, "aria-valuenow", known ? Math.round(share * 100) : null);
+  setAttribute(bar, "aria-valuetext", words);
+  setAttribute(bar, "aria-label", `Progress of ${row.label}`);
+}
+
+function paintMarks(place, row) {
+  const { lints, orphan } = marksOf(row);
+  const key = `${lints}\n${orphan}`;
+  if (place.dataset.key === key) return;
+  place.dataset.key = key;
+  place.replaceChildren();
+  for (const [name, text] of [["warn", lints], ["orphan", orphan]]) {
+    if (!text) continue;
+    const mark = make("span", `bgp-mark m-${name}`);
+    mark.setAttribute("role", "img");
+    mark.setAttribute("aria-label", text);
+    mark.title = text;
+    mark.append(icon(name));
+    place.append(mark);
+  }
+}
+
+function stackParts(stack) {
+  if (!stack.run) return [make("p", "bgp-hint", "No run is in flight.")];
+  const head = runTitle(stack.run);
+  head.append(make("span", "", `seen here since ${formatClock(stack.at)}; looked at once a second`));
+  if (!stack.text) return [head, make("p", "bgp-hint", "The run is in no line of Python of its own.")];
+  return [head, traceOf(stack.text)];
+}
+
+/** Show a traceback or a stack: the frames of cells stand out against those of files. */
+function traceOf(text) {
+  const box = make("pre", "bgp-trace");
+  let kind = "";
+  let piece = [];
+  const flush = () => piece.length && box.append(make("span", kind, piece.join("\n") + "\n"));
+  for (const [line, next] of traceLines(text)) {
+    if (next !== kind) {
+      flush();
+      piece = [];
+      kind = next;
+    }
+    piece.push(line);
+  }
+  flush();
+  return box;
+}
+
+/** Return each line with its kind: "t-cell" and "t-code" for a frame of a cell and its source, "t-file" for a frame of a file. */
+export function traceLines(text) {
+  let frame = "";
+  return text.replace(/\n$/, "").split("\n").map((line) => {
+    if (/^  File "/.test(line)) frame = "t-file";
+    else if (/^  \S.*, line \d+/.test(line)) frame = "t-cell";
+    else if (!/^    /.test(line)) frame = "";
+    else if (frame === "t-cell") return [line, "t-code"];
+    return [line, frame];
+  });
+}
+
 /** Tell whether a run went wrong: it raised, or took longer than its timeout. */
 function isBad(outcome) {
   return outcome === "failed" || outcome === "overdue";
 }
 
+/** Return the number of a run for people: "run 3", "run 3, try 2". */
+function runLabel(run) {
+  const number = `run ${run.number.toLocaleString("en")}`;
+  return run.attempt > 1 ? `${number}, try ${run.attempt}` : number;
+}
+
 function runTitle(run) {
   const head = make("div", "bgp-run-head");
-  head.append(make("b", "", `run ${run.number.toLocaleString("en")}`), make("span", "", formatClock(run.started)));
+  head.append(make("b", "", runLabel(run)), make("span", "", formatClock(run.started)));
   const how = make("span", `bgp-run-${isBad(run.outcome) ? "bad" : "ok"}`);
   if (run.outcome === "running") how.dataset.since = run.started;
   else how.textContent = `${run.outcome} in ${formatDuration(run.duration)}`;
@@ -1460,7 +1766,7 @@ function runTable(detail) {
     const line = make("tr", isBad(run.outcome) ? "is-bad" : "");
     const duration = make("td", "", run.outcome === "running" ? "" : formatDuration(run.duration));
     if (run.outcome === "running") duration.dataset.since = run.started;
-    line.append(make("td", "", run.number.toLocaleString("en")), make("td", "", formatClock(run.started)), duration);
+    line.append(make("td", "", runLabel(run).slice(4)), make("td", "", formatClock(run.started)), duration);
     line.append(make("td", "", isBad(run.outcome) ? `✕ ${run.outcome}` : run.outcome), make("td", "", run.note ?? ""));
     body.append(line);
   }
