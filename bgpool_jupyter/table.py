@@ -7,17 +7,21 @@ characters, line ends and marks that turn the writing direction as escapes, HTML
 from __future__ import annotations
 
 import html
+import shlex
 import time
 import unicodedata
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
+from .card import ErrorCard, card
 from .engine import BackgroundWorker, WorkerSnapshot
+from .engine.arguments import log_text
 
 __all__ = [
     "COLUMNS",
     "MAX_ROWS",
     "NOTHING",
+    "REMARK",
     "SHAPES",
     "Column",
     "WorkerTable",
@@ -25,6 +29,8 @@ __all__ = [
     "format_duration",
     "format_snapshot",
     "html_table",
+    "log_text",
+    "orphan_text",
     "text_table",
 ]
 
@@ -45,6 +51,19 @@ SHAPES: Mapping[str, str] = {
 #: Stands where there is no value.
 NOTHING = "–"  # noqa: RUF001 - the dash of tables
 
+#: Marks a worker of which there is something to remark although it has not failed; see BackgroundWorker.lints().
+REMARK = "⚠"
+
+#: Most error cards below a table in text and in HTML, and most remarks; the others are counted.
+_TEXT_CARDS = 3
+_HTML_CARDS = 10
+_REMARKS = 5
+#: Most lines of output and of traceback of a card in text and in HTML; the last ones are kept.
+_TEXT_LINES = (4, 12)
+_HTML_LINES = (40, 100)
+#: Most terminal cells of a line of a card.
+_LINE_WIDTH = 160
+
 _MINUTE = 60.0
 _HOUR = 3600.0
 _DAY = 86400.0
@@ -63,18 +82,21 @@ class Column(NamedTuple):
     right: bool = False
     #: The second word of a value is a state, which has a colour.
     state: bool = False
+    #: It is left out where it says nothing in any row. The last column of a table always is.
+    optional: bool = False
 
 
 #: The columns of the worker table.
 COLUMNS: tuple[Column, ...] = (
     Column("name", 32),
     Column("schedule", 27),
-    Column("state", 17, state=True),
+    Column("state", 20, state=True),
     Column("next run", 19),
     Column("runs", 9, right=True),
     Column("failed", 9, right=True),
     Column("missed", 9, right=True),
     Column("last", 9, right=True),
+    Column("cell", 9, optional=True),
     Column("error", 48),
 )
 
@@ -129,6 +151,8 @@ def format_snapshot(
         state += f" {fraction * 100:.0f} %"
     elif snapshot.since is not None:
         state += f" {format_duration(max(0.0, now - snapshot.since))}"
+    if snapshot.lints or snapshot.orphan:
+        state += f" {REMARK}"
     if snapshot.next_run is None:
         following = NOTHING
     else:
@@ -143,6 +167,7 @@ def format_snapshot(
         str(snapshot.failure_count),
         str(snapshot.missed_count),
         format_duration(snapshot.last_duration),
+        NOTHING if snapshot.cell is None else f"In[{snapshot.cell}]",
         clean_text(pause_reason or snapshot.last_error),
     )
 
@@ -180,7 +205,7 @@ def text_table(rows: Iterable[Sequence[str]], columns: Sequence[Column] = COLUMN
     rows
         A text for each column; only the first :data:`MAX_ROWS` are shown.
     columns
-        Titles, widths and sides. A last column that is empty in every row is left out.
+        Titles, widths and sides. Optional columns, and the last one, are left out where they are empty in every row.
     empty
         What is returned instead of a table without rows.
 
@@ -189,18 +214,30 @@ def text_table(rows: Iterable[Sequence[str]], columns: Sequence[Column] = COLUMN
     Threads: may be called from any thread; returns at once.
     """
     shown_rows, more = _limited(rows)
+    shown_rows, columns = _without_empty_columns(shown_rows, columns)
     lines = [[_cut(text, column.width) for text, column in zip(row, columns, strict=True)] for row in shown_rows]
     if not lines:
         return empty
-    shown = len(columns) if any(line[-1] for line in lines) else len(columns) - 1
     lines.insert(0, [column.title for column in columns])
-    widths = [max(_cells(line[i]) for line in lines) for i in range(shown)]
+    widths = [max(_cells(line[i]) for line in lines) for i in range(len(columns))]
     lines.insert(1, ["─" * width for width in widths])
     texts = []
     for line in lines:
-        padded = (_pad(line[i], widths[i], right=columns[i].right) for i in range(shown))
+        padded = (_pad(line[i], widths[i], right=columns[i].right) for i in range(len(columns)))
         texts.append("  ".join(padded).rstrip())
     return "\n".join([*texts, *more])
+
+
+def _without_empty_columns(
+    rows: Sequence[Sequence[str]], columns: Sequence[Column]
+) -> tuple[list[Sequence[str]], Sequence[Column]]:
+    """Return rows and columns without the columns that may be left out and are empty in all of these rows."""
+    kept = [
+        number
+        for number, column in enumerate(columns)
+        if not (column.optional or number == len(columns) - 1) or any(row[number] not in {"", NOTHING} for row in rows)
+    ]
+    return [[row[number] for number in kept] for row in rows], [columns[number] for number in kept]
 
 
 def _limited(rows: Iterable[Sequence[str]]) -> tuple[list[Sequence[str]], list[str]]:
@@ -225,7 +262,9 @@ table.bgpool-table tr > th, table.bgpool-table tr > td { text-align: left; paddi
 table.bgpool-table tr > .bgpool-right { text-align: right; font-variant-numeric: tabular-nums; }
 .bgpool-table .bgpool-waiting, .bgpool-table .bgpool-running, .bgpool-table .bgpool-done {
   color: var(--jp-success-color0, #2e9d4e); }
-.bgpool-table .bgpool-failed { color: var(--jp-error-color1, #d9534f); }
+.bgpool-card { margin: 4px 0; } .bgpool-card summary { cursor: pointer; }
+.bgpool-card pre { margin: 4px 0 4px 16px; max-height: 30em; overflow: auto; }
+.bgpool-table .bgpool-failed, .bgpool-table .bgpool-lost { color: var(--jp-error-color1, #d9534f); }
 .bgpool-table .bgpool-paused, .bgpool-table .bgpool-stopping, .bgpool-table .bgpool-overdue {
   color: var(--jp-warn-color0, #c8861c); }
 """
@@ -241,18 +280,20 @@ def html_table(rows: Iterable[Sequence[str]], columns: Sequence[Column] = COLUMN
     lines, more = _limited(rows)
     if not lines:
         return f"<p>{html.escape(empty)}</p>"
-    shown = len(columns) if any(line[-1] for line in lines) else len(columns) - 1
-    kinds = [' class="bgpool-right"' if column.right else "" for column in columns[:shown]]
+    lines, columns = _without_empty_columns(lines, columns)
+    kinds = [' class="bgpool-right"' if column.right else "" for column in columns]
     head = "".join(f"<th{kind}>{html.escape(c.title)}</th>" for kind, c in zip(kinds, columns, strict=False))
-    body = "\n".join(_html_row(line[:shown], columns, kinds) for line in lines)
+    body = "\n".join(_html_row(line, columns, kinds) for line in lines)
     return (
-        f'<style>\n{_STYLE}</style>\n<table class="bgpool-table">\n<thead><tr>{head}</tr></thead>\n'
+        f'<style>\n{_STYLE}</style>\n<table class="bgpool-table {_NO_FORMULAS}">\n<thead><tr>{head}</tr></thead>\n'
         f"<tbody>\n{body}\n</tbody>\n</table>" + "".join(f"\n<p>{line}</p>" for line in more)
     )
 
 
+#: Keeps MathJax from setting what stands between dollars in a name; it would make links of some of it.
+_NO_FORMULAS = "tex2jax_ignore mathjax_ignore"
 #: Outcomes of runs that have a colour and are no state.
-_OUTCOMES = frozenset({"done", "overdue"})
+_OUTCOMES = frozenset({"done", "lost", "overdue"})
 
 
 def _html_row(line: Sequence[str], columns: Sequence[Column], kinds: Sequence[str]) -> str:
@@ -266,15 +307,93 @@ def _html_row(line: Sequence[str], columns: Sequence[Column], kinds: Sequence[st
     return f"<tr>{''.join(cells)}</tr>"
 
 
-def _worker_row(worker: BackgroundWorker, now: float) -> tuple[str, ...]:
-    run = worker.current
-    said = run.progress if run is not None else None
-    fraction = said.fraction if said is not None else None
-    return format_snapshot(worker.snapshot(), now, fraction=fraction, pause_reason=worker.pause_reason)
+def _worker_row(worker: BackgroundWorker, snapshot: WorkerSnapshot, now: float) -> tuple[str, ...]:
+    fraction = snapshot.progress.fraction if snapshot.progress is not None else None
+    return format_snapshot(snapshot, now, fraction=fraction, pause_reason=worker.pause_reason)
+
+
+def card_lines(found: ErrorCard, most_output: int, most_traceback: int) -> list[str]:
+    """Return what a card says of its run: the end of the output before the error, and of the traceback.
+
+    Parameters
+    ----------
+    found
+        The card.
+    most_output
+        Most lines of output.
+    most_traceback
+        Most lines of the traceback.
+    """
+    lines = _last_lines(found.output, most_output) + _last_lines(found.traceback, most_traceback)
+    return [_cut(clean_text(line), _LINE_WIDTH) for line in lines]
+
+
+def _last_lines(text: str, count: int) -> list[str]:
+    lines = text.splitlines()
+    hidden = len(lines) - count
+    return [f"… {hidden:,} lines before", *lines[-count:]] if hidden > 0 else lines
+
+
+class _Failure(NamedTuple):
+    """A card of a table, in words."""
+
+    #: "✖ poll: run 3 failed at 14:30:05".
+    head: str
+    card: ErrorCard
+    #: "next: runs again at 14:30:10", "" if that is not known.
+    following: str
+
+
+def _shows_failure(worker: BackgroundWorker, snapshot: WorkerSnapshot) -> bool:
+    """Return whether a worker's last run failed, and it was not stopped by a person since."""
+    return snapshot.status not in {"new", "stopped", "stopping"} and worker.last_run_failed
+
+
+def _failures(workers: Iterable[BackgroundWorker]) -> list[_Failure]:
+    """Return the cards of these workers; one that was started anew meanwhile has none."""
+    found = []
+    for worker in workers:
+        its_card = card(worker)
+        if its_card is not None:
+            following = f"next: {clean_text(its_card.outlook)}" if its_card.outlook else ""
+            head = f"{SHAPES['failed']} {_cut(clean_text(worker.name), 64)}: {its_card.title}"
+            found.append(_Failure(head, its_card, following))
+    return found
+
+
+def _text_card(failure: _Failure) -> str:
+    inner = ["    " + line for line in card_lines(failure.card, *_TEXT_LINES)]
+    return "\n".join([failure.head, *inner, *([f"    {failure.following}"] if failure.following else [])])
+
+
+def _html_card(failure: _Failure) -> str:
+    head = html.escape(" · ".join(filter(None, (failure.head, failure.following))))
+    inner = html.escape("\n".join(card_lines(failure.card, *_HTML_LINES)))
+    return f'<details class="bgpool-card {_NO_FORMULAS}"><summary>{head}</summary>\n<pre>{inner}</pre></details>'
+
+
+def _remarks(workers: Iterable[BackgroundWorker]) -> list[str]:
+    """Return a line for each remark on these workers."""
+    seen = list(workers)
+    return [
+        f"{REMARK} {_cut(clean_text(worker.name), 64)}: {clean_text(lint.text)}"
+        for worker in seen
+        for lint in worker.lints()
+    ] + [f"{REMARK} {_cut(clean_text(worker.name), 64)}: {orphan_text(worker)}" for worker in seen if worker.orphan]
+
+
+def orphan_text(worker: BackgroundWorker) -> str:
+    """Return why nothing in the notebook stands for a worker any more, and the way out; "" where that is not known."""
+    if not worker.orphan:
+        return ""
+    return f"{clean_text(worker.orphan)}; %bgpool remove {shlex.quote(clean_text(worker.name))} takes it out"
 
 
 class WorkerTable(list[BackgroundWorker]):
     """A list of workers that a notebook or a terminal shows as a table of their present state.
+
+    Below the table stand the error cards of those whose last run failed (which run, its output and traceback,
+    what happens next), and a line for each remark that a ⚠ in the table stands for.
 
     Parameters
     ----------
@@ -284,6 +403,8 @@ class WorkerTable(list[BackgroundWorker]):
         What is shown instead of a table without rows.
     clock
         Where the present instant is read, from which the next run is counted; UTC epoch seconds.
+    details
+        Whether cards and remarks are shown.
 
     Notes
     -----
@@ -295,17 +416,37 @@ class WorkerTable(list[BackgroundWorker]):
         workers: Iterable[BackgroundWorker] = (),
         empty: str = "no workers",
         clock: Callable[[], float] = time.time,
+        *,
+        details: bool = True,
     ) -> None:
         super().__init__(workers)
         self.empty = empty
         self._clock = clock
+        self._details = details
 
-    def _rows(self) -> list[tuple[str, ...]]:
+    def _look(self, most: int) -> tuple[list[tuple[str, ...]], list[_Failure], str, list[str]]:
+        """Return rows, the first failures, how many more there are, and remarks, of one look at the workers."""
         now = self._clock()
-        return [_worker_row(worker, now) for worker in self]
+        seen = [(worker, worker.snapshot()) for worker in self]
+        rows = [_worker_row(worker, snapshot, now) for worker, snapshot in seen]
+        if not self._details:
+            return rows, [], "", []
+        failed = [worker for worker, snapshot in seen if _shows_failure(worker, snapshot)]
+        hidden = f"… {len(failed) - most:,} more have failed: %bgpool log NAME" if len(failed) > most else ""
+        remarks = _remarks(worker for worker, snapshot in seen if snapshot.lints or snapshot.orphan)
+        if len(remarks) > _REMARKS:
+            remarks[_REMARKS:] = [f"… {len(remarks) - _REMARKS:,} more remarks: %bgpool log NAME"]
+        return rows, _failures(failed[:most]), hidden, remarks
 
     def __repr__(self) -> str:
-        return text_table(self._rows(), empty=self.empty)
+        rows, failures, hidden, remarks = self._look(_TEXT_CARDS)
+        cards = map(_text_card, failures)
+        parts = [text_table(rows, empty=self.empty), *cards, hidden, "\n".join(remarks)]
+        return "\n\n".join(part for part in parts if part)
 
     def _repr_html_(self) -> str:
-        return html_table(self._rows(), empty=self.empty)
+        rows, failures, hidden, remarks = self._look(_HTML_CARDS)
+        cards = map(_html_card, failures)
+        lines = [hidden, *remarks] if hidden else remarks
+        notes = (f'<p class="bgpool-remark {_NO_FORMULAS}">{html.escape(line)}</p>' for line in lines)
+        return "\n".join([html_table(rows, empty=self.empty), *cards, *notes])

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bgpool_jupyter.engine import WorkerSnapshot
+from bgpool_jupyter.engine import Retry, WorkerSnapshot
 from bgpool_jupyter.table import (
     COLUMNS,
     MAX_ROWS,
@@ -72,12 +72,12 @@ ROWS = [
 
 def test_text():
     assert text_table(ROWS) == (
-        "name   schedule          state             next run  runs  failed  missed   last  error\n"
-        "─────  ────────────────  ────────────────  ────────  ────  ──────  ──────  ─────  ──────────────\n"
-        "poll   every 5 s         ● waiting         in 3.2 s  1204       0       2  12 ms\n"
-        f"save   5 min after each  ◉ running 800 ms  {NOTHING}           41       0       2  12 ms\n"
-        "fetch  every 5 s         ✖ failed          now       1204       9       2  1.2 s  HTTPError: 500\n"
-        f"later  once              ○ new             {NOTHING}            0       0       2      {NOTHING}"
+        "name   schedule          state             next run  runs  failed  missed   last  cell   error\n"
+        "─────  ────────────────  ────────────────  ────────  ────  ──────  ──────  ─────  ─────  ──────────────\n"
+        "poll   every 5 s         ● waiting         in 3.2 s  1204       0       2  12 ms  In[3]\n"
+        f"save   5 min after each  ◉ running 800 ms  {NOTHING}           41       0       2  12 ms  In[3]\n"
+        "fetch  every 5 s         ✖ failed          now       1204       9       2  1.2 s  In[3]  HTTPError: 500\n"
+        f"later  once              ○ new             {NOTHING}            0       0       2      {NOTHING}  In[3]"
     )
 
 
@@ -114,8 +114,27 @@ def test_table_shows_what_a_worker_says_of_itself():
 
 
 def test_column_of_errors_is_left_out_where_there_are_none():
-    assert text_table(ROWS[:1]).splitlines()[0].split()[-1] == "last"
+    assert text_table(ROWS[:1]).splitlines()[0].split()[-1] == "cell"
     assert "error" not in re.sub(r"<style>.*</style>", "", html_table(ROWS[:1]), flags=re.DOTALL)
+
+
+def test_column_of_cells_is_left_out_where_no_cell_made_any():
+    row = format_snapshot(snapshot(cell=None), NOW)
+    assert text_table([row]).splitlines()[0].split()[-1] == "last"
+    assert text_table([row, *ROWS]).splitlines()[2].split()[-1] == NOTHING
+    assert ">cell</th>" not in html_table([row])
+    assert "<td>In[3]</td>" in html_table([row, *ROWS])
+
+
+def test_orphan_is_marked_with_the_way_out():
+    pool = make_pool()
+    table = WorkerTable([pool.new_worker(5, print, name="my poll")])
+    assert "⚠" not in repr(table)
+    table[0].orphan = "cell In[7] no longer defines it"
+    line = "⚠ my poll: cell In[7] no longer defines it; %bgpool remove 'my poll' takes it out"
+    assert repr(table).splitlines()[-1] == line
+    assert repr(table).splitlines()[2].split("  ")[2] == "○ new ⚠"
+    assert "%bgpool remove &#x27;my poll&#x27;" in table._repr_html_()
 
 
 def test_empty():
@@ -250,7 +269,7 @@ def test_html_is_escaped(name, padding):
     assert reader.tags == {"style", "table", "thead", "tbody", "tr", "th", "td"}
     assert reader.attributes <= {"class", "title"}
     if not padding:
-        assert reader.cells[9] == reader.cells[-1] == name
+        assert reader.cells[10] == reader.cells[-1] == name
 
 
 def test_html_has_the_same_texts_and_classes_for_states():
@@ -284,3 +303,104 @@ def test_worker_table():
     assert "■ stopped" in repr(table), "a worker that left its pool is shown too"
     assert repr(WorkerTable()) == "no workers"
     assert WorkerTable(empty="none")._repr_html_() == "<p>none</p>"
+
+
+def failing(pool, name="poll", text="boom", **settings):
+    def work():
+        raise ValueError(text)
+
+    pool.set_logger(lambda text: None)
+    return pool.new_worker(5, work, name=name, **settings).start()
+
+
+def test_failed_worker_has_its_card_below_the_table():
+    pool = make_pool()
+    failing(pool, retry=Retry(attempts=5, first=30, factor=1, jitter=0))
+    pool.new_worker(5, lambda: None, name="sound").start()
+    pool.clock.advance(1)
+    table, card = repr(WorkerTable(pool.find_workers(), clock=pool.clock.time)).split("\n\n")
+    assert len(table.splitlines()) == 4
+    head, *traceback, error, following = card.splitlines()
+    moment = r"2027-01-15 \d\d:00:00"
+    assert re.fullmatch(rf"✖ poll: run 1 failed at {moment}", head)
+    assert traceback[0] == "    Traceback (most recent call last):"
+    assert "        raise ValueError(text)" in traceback
+    assert error == "    ValueError: boom"
+    assert re.fullmatch(r"    next: tries again at 2027-01-15 \d\d:00:30 \(attempt 2 of 5\)", following)
+
+
+def test_card_is_gone_when_the_worker_recovers_or_is_stopped():
+    pool = make_pool()
+    worker = failing(pool)
+    pool.clock.advance(1)
+    table = WorkerTable([worker], clock=pool.clock.time)
+    assert "Traceback" in repr(table)
+    assert "Traceback" not in repr(WorkerTable([worker], details=False))
+    worker.stop()
+    assert "Traceback" not in repr(table), "who stopped it knows"
+    again = iter([1])
+    worker = pool.new_worker(5, lambda: 1 / 0 if next(again, 0) else 1).start()
+    pool.clock.advance(1)
+    assert "Traceback" in repr(WorkerTable([worker]))
+    pool.clock.advance(5)
+    assert "Traceback" not in repr(WorkerTable([worker]))
+
+
+def test_only_some_cards_are_shown():
+    pool = make_pool()
+    for number in range(12):
+        failing(pool, f"w{number:02}")
+    pool.clock.advance(1)
+    text, page = repr(WorkerTable(pool.find_workers())), WorkerTable(pool.find_workers())._repr_html_()
+    assert text.count("Traceback") == 3
+    assert text.endswith("… 9 more have failed: %bgpool log NAME")
+    assert page.count("<details") == 10
+    assert page.endswith(">… 2 more have failed: %bgpool log NAME</p>")
+
+
+def test_long_cards_are_cut():
+    pool = make_pool()
+    failing(pool, text="\n".join(["x" * 500] * 300))
+    pool.clock.advance(1)
+    text = repr(WorkerTable(pool.find_workers()))
+    assert len(text.splitlines()) < 30
+    assert max(map(len, text.splitlines())) < 250
+    assert "lines before" in text
+    assert len(WorkerTable(pool.find_workers())._repr_html_()) < 30_000
+
+
+@pytest.mark.parametrize(
+    "hostile", ["<script>alert(1)</script>", "</pre></details><img src=x onerror=alert(1)>", "a\x1b[2Jb"]
+)
+def test_card_is_escaped(hostile):
+    pool = make_pool()
+    failing(pool, name=hostile, text=hostile)
+    pool.clock.advance(1)
+    reader = Reader()
+    page = WorkerTable(pool.find_workers())._repr_html_()
+    reader.feed(page)
+    assert reader.tags == {
+        *("style", "table", "thead", "tbody", "tr", "th", "td"),
+        *("details", "summary", "pre"),
+    }
+    assert reader.attributes <= {"class", "title"}
+    assert "\x1b" not in page + repr(WorkerTable(pool.find_workers()))
+
+
+def test_remarks_have_a_mark_and_a_sentence():
+    pool = make_pool()
+    worker = pool.new_worker(1, lambda: None, name="slow<i>").start()
+    pool.suspend()
+    pool.clock.advance(60)
+    table = WorkerTable([worker], clock=pool.clock.time)
+    assert " ⚠  " in repr(table)
+    assert "\n\n⚠ slow<i>: silent for 1 min: no run has ended" in repr(table)
+    assert ">⚠ slow&lt;i&gt;: silent for 1 min" in table._repr_html_()
+    assert "silent" not in repr(WorkerTable([worker], details=False))
+
+
+def test_mark_fits_beside_every_state():
+    for status in SHAPES:
+        row = format_snapshot(snapshot(status=status, since=NOW - 0.8, lints=("deaf",)), NOW)
+        assert row[2].endswith(" ⚠")
+        assert len(row[2]) <= COLUMNS[2].width

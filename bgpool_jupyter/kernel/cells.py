@@ -15,6 +15,7 @@ from __future__ import annotations
 import ast
 import asyncio
 import contextvars
+import copy
 import inspect
 import symtable
 import types
@@ -65,6 +66,15 @@ class CellBody:
             raise self._trimmed(error)  # noqa: B904 - it is the same error
         return self._within(context, value) if inspect.iscoroutine(value) else value
 
+    def here(self) -> CellBody:
+        """Return the same body in a copy of the caller's context: what it prints and asks belongs to the caller's cell.
+
+        The context in which a body was compiled knows the cell that defined it, to which ipykernel leads its output.
+        """
+        twin = copy.copy(self)
+        twin._context = contextvars.copy_context()  # noqa: SLF001 - it is its own
+        return twin
+
     async def _within(self, context: contextvars.Context, coroutine: Coroutine[Any, Any, Any]) -> Any:
         """Await in the body's own context; a cancellation reaches the body."""
         task = asyncio.get_running_loop().create_task(_outcome(coroutine), context=context)
@@ -84,7 +94,7 @@ class CellBody:
         return f"CellBody({first[:60]!r})"
 
 
-def compile_body(shell: Any, source: str, *, number: int, heading: str = "") -> CellBody:
+def compile_body(shell: Any, source: str, *, number: int | str, heading: str = "") -> CellBody:
     """Compile a body as IPython would compile it as a cell.
 
     Parameters
@@ -94,7 +104,7 @@ def compile_body(shell: Any, source: str, *, number: int, heading: str = "") -> 
     source
         The body as it was written.
     number
-        The execution count of the cell that defines it, for IPython's own tracebacks.
+        The execution count of the cell that defines it, which tracebacks show; or what they show instead.
     heading
         The cell's lines above the body, which are counted, so that line numbers are those of the cell.
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Callable, Iterable
+from functools import cache
 from typing import Any
+from zoneinfo import available_timezones
 
 from IPython.core.error import TryNext
 
 from ..engine import WorkerPool
-from .grammar import PARSERS, POOL, VERBS
+from .grammar import DEBUG, PARSERS, POOL, VERBS
 from .options import MagicParser
 
 __all__ = ["completions", "install_completer", "remove_completer"]
@@ -37,19 +39,34 @@ def completions(parser: MagicParser, text: str, pool: WorkerPool) -> list[str]:
     option = parser.options.get(last)
     if option is not None and option.choices:
         return list(option.choices)
+    if option is not None and option.name == "tz":
+        return sorted(_zones())
     if option is not None and option.name == "name":
         return _quoted(worker.name for worker in pool.find_workers())
     if current.startswith("-"):
         return [*dict.fromkeys(option.flags[-1] for option in parser.options.values()), "--help"]
-    if parser is not POOL or (option is not None and option.value is not None):
+    if parser not in {POOL, DEBUG} or (option is not None and option.value is not None):
         return []
+    return _quoted(_words(parser, words, pool))
+
+
+@cache
+def _zones() -> set[str]:
+    # Read once: it looks into hundreds of files.
+    return available_timezones()
+
+
+def _words(parser: MagicParser, words: list[str], pool: WorkerPool) -> list[str]:
+    """Return verbs or names that may follow the words of a line."""
+    if parser is DEBUG:
+        return [worker.name for worker in pool.find_workers() if worker.last_error is not None]
     verbs = [word for word in words if word in VERBS]
     if not verbs:
         return list(VERBS)
     names = [] if verbs[0] in {"kill", "panel", "jobs"} else [worker.name for worker in pool.find_workers()]
-    if verbs[0] in {"jobs", "log"}:
+    if verbs[0] in {"jobs", "log", "stack"}:
         names += [job.name for job in pool.jobs()]
-    return _quoted(names)
+    return names
 
 
 def _quoted(names: Iterable[str]) -> list[str]:

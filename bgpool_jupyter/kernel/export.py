@@ -4,92 +4,155 @@ from __future__ import annotations
 
 import re
 import shlex
+import time
 from collections.abc import Iterable
-from typing import Any
-
-from IPython.core.error import UsageError
+from datetime import datetime
+from typing import Any, NamedTuple
 
 from ..engine import BackgroundWorker
 from ..table import clean_text
+from .definitions import read_definition
+from .files import Definition, definitions_in
 from .grammar import ACTOR, WORKER
 from .options import MagicParser
-from .times import is_duration, write_duration
+from .times import parse_instant, write_duration
 
-__all__ = ["export_text"]
+__all__ = ["export_cells", "export_text"]
 
 _PLAIN = re.compile(r"[\w.:+-]+", re.ASCII)
 
+_HEADER = """\
+# Background workers, written by %bgpool export.
+# %bgpool load FILE registers them paused; these cells, run as they stand, start them.
+%load_ext bgpool_jupyter"""
 
-def export_text(workers: Iterable[BackgroundWorker]) -> str:
+
+class _Written(NamedTuple):
+    """A worker as a magic."""
+
+    definition: Definition
+    #: What is to be known before it is run, as lines of comments.
+    remarks: list[str]
+
+
+def export_text(workers: Iterable[BackgroundWorker], now: float | None = None) -> str:
     """Return code that makes these workers again; a worker that no magic can make is a comment.
 
     Bodies of cell magics are written as calls of ``run_cell_magic``, so that all fits into one cell. Name,
     interval, counts and durations are those that the worker has now.
 
+    Parameters
+    ----------
+    workers
+        The workers.
+    now
+        The present instant, UTC epoch seconds; None reads the machine's clock.
+
     Notes
     -----
     Threads: may be called from any thread; returns at once.
     """
-    texts = [_export_one(worker) for worker in workers]
-    return "\n".join(texts) if texts else "# no workers"
+    lines = []
+    for worker in workers:
+        written = _write(worker, time.time() if now is None else now)
+        if isinstance(written, str):
+            lines.append(written)
+            continue
+        magic, line, body = definition = written.definition
+        plain = f"%{magic} {line}"
+        # What is shown on a terminal must not steer it, and what is hidden in it could not be pasted.
+        as_line = body is None and clean_text(plain) == plain and definitions_in(plain) == [definition]
+        lines += [*written.remarks, plain if as_line else _call(definition)]
+    return "\n".join(lines) if lines else "# no workers"
 
 
-def _export_one(worker: BackgroundWorker) -> str:
+def export_cells(workers: Iterable[BackgroundWorker], now: float | None = None) -> list[str]:
+    """Return the same as the cells of a file: bodies are written as they are, below their magics.
+
+    Notes
+    -----
+    Threads: may be called from any thread; returns at once.
+    """
+    cells = [_HEADER]
+    for worker in workers:
+        written = _write(worker, time.time() if now is None else now)
+        if isinstance(written, str):
+            cells.append(written)
+            continue
+        magic, line, body = definition = written.definition
+        plain = f"%{magic} {line}" if body is None else f"%%{magic} {line}\n{body}"
+        if written.remarks:
+            cells.append("\n".join(written.remarks))
+        # A text that would be read as something else, as one with a cell marker in it, is written as a call.
+        cells.append(plain if definitions_in(plain) == [definition] else _call(definition))
+    return cells
+
+
+def _call(definition: Definition) -> str:
+    """Return a magic as a call, which any text survives."""
+    magic, line, body = definition
+    if body is None:
+        return f'get_ipython().run_line_magic("{magic}", {line!r})'
+    lines = "".join(f"    {text!r}\n" for text in body.splitlines(keepends=True))
+    return f'get_ipython().run_cell_magic("{magic}", {line!r}, (\n{lines}))'
+
+
+def _write(worker: BackgroundWorker, now: float) -> _Written | str:
+    """Return the worker as a magic; as a comment if there is none that could make it."""
     if worker.source is None:
         return f"# {clean_text(worker.name)} ({worker.schedule}) was made from Python: no magic can make it"
     if worker.name.splitlines() != [worker.name]:
         return f"# {clean_text(worker.name)} ({worker.schedule}) has a name that no magic can write"
     first, _, body = worker.source.partition("\n")
     is_cell = first.startswith("%%")
+    if not is_cell:
+        first, body = worker.source, ""
     magic, _, line = first.lstrip("%").partition(" ")
     parser = ACTOR if worker.is_actor else WORKER
     options, code = read_definition(parser, line, is_cell=is_cell)
+    remarks = _present(worker, options, now)
+    words = write_options(parser, options)
+    if not worker.is_actor and worker.cron is None:
+        words.append(write_duration(worker.interval))
+    if not is_cell:
+        dashes = ["--"] if code.startswith("-") and (worker.is_actor or worker.cron is not None) else []
+        return _Written(Definition(magic, " ".join([*words, *dashes, code]), None), remarks)
+    return _Written(Definition(magic, " ".join(words), body), remarks)
+
+
+def _present(worker: BackgroundWorker, options: dict[str, Any], now: float) -> list[str]:
+    """Put what the worker has now in the place of what its magic said; return remarks."""
     retry = worker.retry
     options |= {
         "name": worker.name,
+        "dispose": worker.dispose,
+        "keep_frames": worker.keep_frames,
         "timeout": worker.timeout,
         "retry": worker.ignore_exception if retry is None else retry.attempts is None,
         "retries": None if retry is None else retry.attempts,
     }
     if worker.is_actor:
-        words = write_options(parser, options)
-    else:
-        options |= {"max_count": worker.max_count, "jitter": worker.jitter, "max_failures": worker.max_failures}
-        words = write_options(parser, options)
-        if worker.cron is None:
-            words.append(write_duration(worker.interval))
-    if not is_cell:
-        dashes = "-- " if code.startswith("-") and (worker.is_actor or worker.cron is not None) else ""
-        return f"%{magic} {' '.join(words)} {dashes}{code}"
-    lines = "".join(f"    {text!r}\n" for text in body.splitlines(keepends=True))
-    return f'get_ipython().run_cell_magic("{magic}", {" ".join(words)!r}, (\n{lines}))'
+        options["at"] = _instant(options["at"], worker.at)
+        if worker.at is not None and worker.at <= now:
+            return [f"# the --at of {clean_text(worker.name)} has passed: it would run at once"]
+        return []
+    options |= {"max_count": worker.max_count, "jitter": worker.jitter, "max_failures": worker.max_failures}
+    if worker.cron is None:
+        options |= {"start_with_delay": worker.start_with_delay, "fixed_delay": not worker.run_on_time}
+    options["catch_up"] = worker.run_past_events and not options["fixed_delay"]
+    options["until"] = _instant(options["until"], worker.until)
+    if worker.until is not None and worker.until <= now:
+        return [f"# the --until of {clean_text(worker.name)} has passed: give it another, or leave it out"]
+    return []
 
 
-def read_definition(parser: MagicParser, line: str, *, is_cell: bool) -> tuple[dict[str, Any], str]:
-    """Read the options of a line; they may stand before and behind the INTERVAL, which is returned as ``interval``.
-
-    With a cron expression there is no INTERVAL, and all options stand before the code.
-
-    Raises
-    ------
-    UsageError
-        If an option is wrong, the INTERVAL is missing, or a cell magic's line has code.
-    """
-    options, rest = parser.take_options(line)
-    if parser is WORKER:
-        interval, *code = rest.split(None, 1) or [""]
-        if options["cron"] is None:
-            if not rest:
-                parser.refuse("the INTERVAL is missing, as in %bgworker 5s code")
-            options["interval"] = interval
-            more, rest = parser.take_options(code[0] if code else "", only_long=not is_cell)
-            defaults, _ = parser.take_options("")
-            options |= {key: value for key, value in more.items() if value != defaults[key]}
-        if options["cron"] is not None and is_duration(interval):
-            raise UsageError(f"--cron takes the place of the INTERVAL; leave {interval!r} out, or --cron")
-    if is_cell and rest:
-        raise UsageError(f"the code of %{parser.magic} stands below its line, {rest!r} is too much; put it there")
-    return options, rest
+def _instant(text: str | None, instant: float | None) -> str | None:
+    """Return the text of an instant: the one that was given where that means the same on any day."""
+    if instant is None:
+        return None
+    if text is not None and "-" in text and parse_instant(text, instant) == instant:
+        return text
+    return datetime.fromtimestamp(instant).astimezone().isoformat()
 
 
 def write_options(parser: MagicParser, options: dict[str, Any]) -> list[str]:

@@ -8,7 +8,7 @@ from ..engine import Cron
 from .options import MagicParser, Option
 from .times import parse_duration
 
-__all__ = ["ACTOR", "JOB", "PARSERS", "POOL", "VERBS", "WORKER"]
+__all__ = ["ACTOR", "DEBUG", "JOB", "PARSERS", "POOL", "VERBS", "WORKER"]
 
 
 def _count(text: str) -> int:
@@ -55,6 +55,10 @@ _COMMON = (
     ),
     Option("data", "expression, evaluated now; code that names _data receives the value", "EXPR"),
     Option("finished", "expression, evaluated now; the function is called after the last run", "EXPR"),
+    Option(
+        "keep-frames",
+        "keep the frames of the last error, and with them all their data, for a post-mortem with %%bgdebug",
+    ),
     Option("dispose", "take it out of the pool when it ends, so that it cannot be started again"),
     Option(
         "exists",
@@ -138,12 +142,15 @@ VERBS = {
     "run": "run now, beside the schedule",
     "remove": "stop and take out of the pool (needs a GLOB; * is all)",
     "log": "output and errors of the last runs (needs a GLOB); also of jobs",
-    "history": "table of runs",
+    "history": "table of runs; with --all also those of earlier kernels and of others, from the journal",
+    "journal": "where runs are kept beyond the kernel, and how many; journal off, on, or PATH changes that",
+    "stack": "the lines that runs and jobs in flight execute now",
     "jobs": "table of jobs",
     "kill": "end idle threads, take back jobs that wait, ask running ones to end",
     "panel": "the live panel",
-    "preview": "the next instants of each, as if it were started now; also before it is",
-    "export": "print the magics that make these workers",
+    "preview": "the next instants of each, also before it is started",
+    "export": "print the magics that make these workers, or write them into a file (--to)",
+    "load": "register the workers of a FILE, paused; nothing of it runs before they are resumed",
 }
 
 POOL = MagicParser(
@@ -159,10 +166,42 @@ POOL = MagicParser(
             "n",
             convert=_count,
         ),
+        Option("all", "history: the runs of all kernels, from the journal; cut off by a crash, they are lost"),
+        Option("to", "export: write the cells of a .py or .ipynb file", "FILE"),
+        Option("force", "export: replace a file that is there already"),
+        Option(
+            "exists",
+            "load: what is done where there is a worker of that name, for all of the file",
+            "replace|keep|error",
+            choices=("replace", "keep", "error"),
+        ),
     ),
     "VERB is one of\n"
     + "\n".join(f"  {verb:<8} {text}" for verb, text in VERBS.items())
     + "\n\nGLOB is a name or a pattern with * ? [...]; without one all are meant. A name with spaces is put in quotes.",
 )
 
-PARSERS = {"bgworker": WORKER, "bgactor": ACTOR, "bgjob": JOB, "bgpool": POOL}
+DEBUG = MagicParser(
+    "%bgdebug",
+    "NAME",
+    "Open IPython's debugger on a worker whose run failed.",
+    (
+        Option("again", "run the body again, also where the frames of the error were kept"),
+        Option("step", "run the body again and stop before its first line"),
+        Option("post-mortem", "look at the frames that were kept, and do not run the body again"),
+        Option(
+            "wait",
+            "wait at most DURATION for a run in flight, before the body is run again (default 5s)",
+            "DURATION",
+            default=5.0,
+            convert=_duration("the wait", zero=True),
+        ),
+    ),
+    """\
+Where the frames of the error were kept (--keep-frames of %bgworker), they are opened as they were.
+Otherwise the body is run once more, in this cell and on the main thread, with the worker's arguments, _worker
+and _data; the debugger opens where it raises. What the body does, it does for real; the run is not counted and
+leaves no record. The worker is paused meanwhile and goes on afterwards.""",
+)
+
+PARSERS = {"bgworker": WORKER, "bgactor": ACTOR, "bgjob": JOB, "bgpool": POOL, "bgdebug": DEBUG}

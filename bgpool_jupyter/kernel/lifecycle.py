@@ -5,7 +5,8 @@ pool is closed, for a moment and not longer, where the kernel shuts down (``do_s
 also where child processes keep ``atexit`` from ever running), at ``atexit`` (``exit`` in a cell, terminals), and on
 unload. A kernel that is killed runs none of these and needs none.
 
-The one session of a process is kept here, in a submodule: ``%reload_ext`` executes the package's root anew.
+The one session of a process is kept here, in a submodule: ``%reload_ext`` executes the package's root anew, and
+nothing else of it. Workers go on meanwhile, since an unload that a reload begins with is none: see :mod:`.reloading`.
 """
 
 from __future__ import annotations
@@ -20,13 +21,16 @@ from typing import Any
 from IPython.core.error import UsageError
 
 from ..background import default_pool, set_default_capture
+from . import recording
 from .capture import OutputCapture
 from .completion import install_completer, remove_completer
 from .grammar import PARSERS
 from .inputs import guard_input, release_input
 from .magics import PoolMagics
+from .reloading import keep_autoreload_away, reloading
+from .resets import watch_names
 
-__all__ = ["load", "unload"]
+__all__ = ["load", "reloading", "unload"]
 
 #: Seconds that runs in flight are given at the kernel's end.
 _AT_EXIT = 0.2
@@ -111,10 +115,15 @@ class _Session:
         guard_input(shell)
         undo.callback(_remove_magics, shell)
         shell.register_magics(self.magics)
+        undo.callback(self.magics.ownership.install())
         undo.callback(remove_completer, shell)
         install_completer(shell, lambda: self.magics.pool)
+        undo.callback(keep_autoreload_away(shell))
+        undo.callback(watch_names(shell))
         undo.callback(set_default_capture, None)
         set_default_capture(self._capture)
+        undo.callback(recording.stop)
+        recording.start(shell)
         self._watch_kernel(getattr(shell, "kernel", None))
         atexit.register(self._end, _AT_EXIT)
         undo.callback(atexit.unregister, self._end)
@@ -142,9 +151,10 @@ class _Session:
         self._undo.callback(undo)
 
     def _end(self, timeout: float) -> None:
-        """Close the default pool; starts no thread, blocks for at most `timeout` seconds, may be called again."""
+        """Close pool and journal; starts no thread, blocks `timeout` + 0.5 s at most, may be called again."""
         if os.getpid() == self._process:
             default_pool().close(timeout)
+            recording.stop()
 
 
 def _remove_magics(shell: Any) -> None:

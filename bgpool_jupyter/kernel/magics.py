@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
@@ -10,16 +9,26 @@ from IPython.core.error import UsageError
 from IPython.core.magic import Magics, line_cell_magic, line_magic, magics_class, no_var_expand
 
 from ..background import default_pool
-from ..engine import BackgroundWorker, Cron, Job, PoolError, WorkerPool
-from ..table import WorkerTable
+from ..engine import BackgroundWorker, Job, PoolError, WorkerPool
+from ..table import WorkerTable, log_text
 from .capture import OutputCapture
-from .definitions import JOB_NAMES, callback_of, evaluate, refuse_arguments
-from .export import read_definition
-from .grammar import ACTOR, JOB, POOL, WORKER
+from .debugging import DebugOptions, debug, worker_to_debug
+from .definitions import (
+    JOB_NAMES,
+    callback_of,
+    evaluate,
+    heading_of,
+    maker,
+    parse_definition,
+    refuse_arguments,
+    source_of,
+)
+from .grammar import ACTOR, DEBUG, JOB, POOL, WORKER
+from .loading import Loading, load_file
 from .naming import Cell, NameBook, function_name
 from .options import HelpShown, MagicParser
+from .ownership import Ownership
 from .reports import LogEntry
-from .times import parse_duration, parse_instant
 from .verbs import Verbs
 
 __all__ = ["PoolMagics"]
@@ -50,11 +59,6 @@ def _answers(parser: MagicParser) -> Callable[[Callable[Concatenate[M, P], R]], 
     return decorate
 
 
-def _has_code(text: str) -> bool:
-    """Return whether there is more than empty lines and comments."""
-    return any(line.strip() and not line.lstrip().startswith("#") for line in text.splitlines())
-
-
 @magics_class
 class PoolMagics(Magics):
     """The magics of one shell.
@@ -79,6 +83,8 @@ class PoolMagics(Magics):
         self.panel_factory = panel_factory
         self._capture = capture
         self._names = NameBook()
+        #: Knows which cell made which worker.
+        self.ownership = Ownership(shell)
 
     @property
     def pool(self) -> WorkerPool:
@@ -92,40 +98,21 @@ class PoolMagics(Magics):
     @line_cell_magic
     @_answers(WORKER)
     def bgworker(self, line: str, cell: str | None = None) -> BackgroundWorker:  # noqa: D102 - see _answers
-        options, code = self._definition(WORKER, line, cell)
-        pool = self.pool
-        interval = _schedule(options)
-        settings = {
-            "jitter": options["jitter"],
-            "until": _until(options["until"], pool.clock.time()),
-            "max_failures": options["max_failures"],
-            "start_with_delay": options["start_with_delay"],
-            "max_count": options["max_count"],
-            "run_on_time": not options["fixed_delay"],
-            "run_past_events": options["catch_up"],
-        }
-        make = functools.partial(pool.new_worker, interval, **settings)
-        return self._define(make, options, code, _source("bgworker", line, cell))
+        return self._define(WORKER, line, cell)
 
     @no_var_expand
     @line_cell_magic
     @_answers(ACTOR)
     def bgactor(self, line: str, cell: str | None = None) -> BackgroundWorker:  # noqa: D102
-        options, code = self._definition(ACTOR, line, cell)
-        if options["delay"] is not None and options["at"] is not None:
-            raise UsageError("--delay and --at cannot both be given; leave one of them out")
-        pool = self.pool
-        at = None if options["at"] is None else parse_instant(options["at"], pool.clock.time())
-        make = functools.partial(pool.new_actor, delay=options["delay"] or 0.0, at=at)
-        return self._define(make, options, code, _source("bgactor", line, cell))
+        return self._define(ACTOR, line, cell)
 
     @no_var_expand
     @line_cell_magic
     @_answers(JOB)
     def bgjob(self, line: str, cell: str | None = None) -> Job:  # noqa: D102
-        options, code = self._definition(JOB, line, cell)
+        options, code = parse_definition(JOB, line, cell)
         cell_now = Cell.current(self.shell)
-        task = callback_of(self.shell, code, cell_now, _heading("bgjob", line, cell), provided=JOB_NAMES)
+        task = callback_of(self.shell, code, cell_now, heading_of(JOB, line, cell), provided=JOB_NAMES)
         return self.pool.run_job(task, options["name"])
 
     @no_var_expand
@@ -139,44 +126,37 @@ class PoolMagics(Magics):
                 raise UsageError("--last belongs to log, history and preview; write %bgpool history --last 5")
             pool = self.pool
             return WorkerTable(pool.find_workers(), "no workers; %bgworker -h says how to make one", pool.clock.time)
-        verbs = Verbs(self.pool, self.panel_factory, self._show)
-        return verbs.do(words[0], words[1:], last)
+        verbs = Verbs(self.pool, self.panel_factory, self._show, self._load)
+        return verbs.do(words[0], words[1:], last, options)
+
+    @no_var_expand
+    @line_magic
+    @_answers(DEBUG)
+    def bgdebug(self, line: str) -> None:  # noqa: D102
+        options, words = DEBUG.take_words(line)
+        if not words:
+            DEBUG.refuse("the NAME of a worker that failed is missing, %bgpool shows which have")
+        if len(words) > 1:
+            raise UsageError(f"%bgdebug takes one NAME, {words[1]!r} is too much; put a name with spaces in quotes")
+        if options["post_mortem"] and (options["again"] or options["step"]):
+            raise UsageError("--post-mortem runs nothing, --again and --step run the body; leave one of them out")
+        pool = self.pool
+        verbs = Verbs(pool, self.panel_factory, self._show)
+        worker = worker_to_debug(verbs.named(words[0]), pool.find_workers())
+        debug(self.shell, pool, worker, DebugOptions(**options))
 
     # -- inside
 
-    def _definition(self, parser: MagicParser, line: str, cell: str | None) -> tuple[dict[str, Any], str]:
-        """Return the options and the code of a line or a cell."""
-        options, code = read_definition(parser, line, is_cell=cell is not None)
-        if len((options["name"] or "").splitlines()) > 1:
-            raise UsageError(f"--name {options['name']!r} has more than one line; write one")
-        if options.get("retry") and options["retries"] is not None:
-            raise UsageError("--retry and --retries exclude each other: --retry repeats without limit; leave one out")
-        if cell is not None:
-            if not _has_code(cell):
-                raise UsageError(f"the cell of %{parser.magic} is empty; put code below its line")
-            return options, cell
-        if not _has_code(code):
-            interval = " 5s" if parser is WORKER else ""
-            raise UsageError(
-                f"the code is missing; write {parser.magic}{interval} code, "
-                f"or %{parser.magic}{interval} and the code below it"
-            )
-        return options, code
-
-    def _define(
-        self,
-        make: Callable[..., BackgroundWorker],
-        options: dict[str, Any],
-        code: str,
-        source: tuple[str, str],
-    ) -> BackgroundWorker:
+    def _define(self, parser: MagicParser, line: str, body: str | None) -> BackgroundWorker:
         """Make a worker, put it in the place of the ones of the same name, and start it.
 
         Whatever can fail is done before a worker is touched or registered.
         """
-        cell = Cell.current(self.shell)
-        text, heading = source
+        options, code = parse_definition(parser, line, body)
         pool = self.pool
+        make = maker(pool, parser, options)
+        cell = Cell.current(self.shell)
+        heading = heading_of(parser, line, body)
         workers = pool.find_workers()
         name = options["name"]
         if name is None:
@@ -185,21 +165,13 @@ class PoolMagics(Magics):
         callback = callback_of(self.shell, code, cell, heading)
         existing = [worker for worker in workers if worker.name == name]
         if existing and options["exists"] == "keep":
+            self.ownership.keep(existing[-1], cell)
             return existing[-1]
         if existing and options["exists"] == "error":
             raise UsageError(f"a worker {name!r} exists already; give another name, or --exists replace or keep")
-        expressions = self._expressions(options)
-        worker = make(
-            callback=callback,
-            name=name,
-            dispose=options["dispose"],
-            ignore_exception=options["retry"],
-            retry=options["retries"],
-            timeout=options["timeout"],
-            **expressions,
-        )
-        worker.source = text
-        worker.cell = cell.number
+        worker = make(callback=callback, name=name, **self._expressions(options))
+        worker.source = source_of(parser, line, body)
+        self.ownership.define(worker, cell)
         if not options["no_start"]:
             try:
                 worker.start()
@@ -221,47 +193,11 @@ class PoolMagics(Magics):
             refuse_arguments(values["finished"], f"--finished {options['finished']}")
         return values
 
+    def _load(self, file: str, exists: str | None) -> Loading:
+        return load_file(self.shell, self.pool, self._names, file, exists)
+
     def _show(self, entry: LogEntry) -> None:
         """Print a text, and show its rich displays below it."""
-        print(entry.text)  # noqa: T201 - what was asked for
+        print(log_text(entry.text))  # noqa: T201 - what was asked for
         for data in entry.displays:
             self.shell.display_pub.publish(data)
-
-
-def _schedule(options: dict[str, Any]) -> float | Cron:
-    """Return the interval, or the cron expression in its time zone, of a worker's options."""
-    if options["fixed_delay"] and options["catch_up"]:
-        raise UsageError("--fixed-delay and --catch-up exclude each other: after a fixed delay no slot is missed")
-    if options["cron"] is None:
-        if options["tz"] is not None:
-            raise UsageError('--tz is the time zone of --cron; leave it out, or write --cron "0 9 * * *" --tz ZONE')
-        return parse_duration(options["interval"])
-    for name in ("fixed_delay", "start_with_delay"):
-        if options[name]:
-            flag = "--" + name.replace("_", "-")
-            raise UsageError(f"--cron and {flag} exclude each other: the expression says when to run; leave {flag} out")
-    try:
-        return Cron(options["cron"], options["tz"])
-    except PoolError as error:  # the expression itself was looked at by its option
-        raise UsageError(f"--tz: {error}") from None
-
-
-def _until(text: str | None, now: float) -> float | None:
-    """Return the instant of --until, which must be still to come."""
-    if text is None:
-        return None
-    instant = parse_instant(text, now, "--until")
-    if instant <= now:
-        raise UsageError(f"--until {text} has passed; give a time that is still to come")
-    return instant
-
-
-def _heading(magic: str, line: str, cell: str | None) -> str:
-    """Return the line of a cell magic, "" for a line magic."""
-    return "" if cell is None else f"%%{magic} {line}".rstrip()
-
-
-def _source(magic: str, line: str, cell: str | None) -> tuple[str, str]:
-    """Return the text of the magic, and its heading."""
-    heading = _heading(magic, line, cell)
-    return (f"{heading}\n{cell}" if cell is not None else f"%{magic} {line}".rstrip()), heading

@@ -149,7 +149,7 @@ class MagicParser:
             As for :meth:`take_options`.
         """
         values, rest = self.take_options(line)
-        defaults = dict(values)
+        defaults, _ = self.take_options("")
         words = []
         while rest:
             word, rest = self._word(rest)

@@ -8,15 +8,39 @@ from collections.abc import Iterable
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from ..engine import BackgroundWorker, ErrorInfo, Job, RunningRun, RunOutput, RunRecord
+from ..card import card, local_time, run_label
+from ..engine import BackgroundWorker, ErrorInfo, Job, RunningRun, RunOutput, RunRecord, WorkerState
 from ..engine.arguments import safe_repr
-from ..table import NOTHING, SHAPES, Column, clean_text, format_duration, html_table, text_table
+from ..table import (
+    NOTHING,
+    REMARK,
+    SHAPES,
+    Column,
+    clean_text,
+    format_duration,
+    html_table,
+    orphan_text,
+    text_table,
+)
+from .ownership import place
 
-__all__ = ["JobTable", "LogEntry", "PreviewTable", "RunTable", "job_log", "worker_log"]
+__all__ = [
+    "OUTCOME_SHAPES",
+    "JobTable",
+    "LogEntry",
+    "PreviewTable",
+    "RunTable",
+    "job_log",
+    "last_line",
+    "quoted_name",
+    "running_title",
+    "worker_log",
+]
 
 _MILLISECOND = 1000  # in microseconds
 
-_STATE_SHAPES = {**SHAPES, "done": "✔", "ended": "■", "cancelled": "■", "overdue": "◔"}
+#: A shape for each outcome of a run and each state of a job.
+OUTCOME_SHAPES = {**SHAPES, "done": "✔", "ended": "■", "cancelled": "■", "overdue": "◔", "lost": "✖"}
 
 RUN_COLUMNS = (
     Column("name", 32),
@@ -25,12 +49,14 @@ RUN_COLUMNS = (
     Column("took", 9, right=True),
     Column("outcome", 12, state=True),
     Column("value", 40),
+    Column("output", 40),
     Column("error", 48),
 )
 PREVIEW_COLUMNS = (
     Column("name", 32),
     Column("schedule", 40),
-    Column("if started now", 36),
+    Column("next runs", 36),
+    Column("if", 11),
 )
 JOB_COLUMNS = (
     Column("id", 6, right=True),
@@ -72,17 +98,23 @@ class RunTable(list[RunRecord]):
 def _run_row(name: str, record: RunRecord) -> tuple[str, ...]:
     return (
         clean_text(name),
-        _run_number(record.number, record.attempt),
+        run_label(record.number, record.attempt),
         local_time(record.started),
         format_duration(record.duration),
-        f"{_STATE_SHAPES.get(record.outcome, '·')} {record.outcome}",
+        f"{OUTCOME_SHAPES.get(record.outcome, '·')} {record.outcome}",
         NOTHING if record.value is None else clean_text(safe_repr(record.value)),
+        clean_text(last_line(record.output.text())) if record.output is not None else "",
         clean_text(record.error.line) if record.error is not None else "",
     )
 
 
+def last_line(text: str) -> str:
+    """Return the last line of what a run printed."""
+    return text.rstrip().rpartition("\n")[2]
+
+
 class PreviewTable(list[datetime]):
-    """Instants at which workers would run, with the table of them as their text.
+    """Instants at which workers will run, or would if they were started or resumed now, with the table of them.
 
     Parameters
     ----------
@@ -98,12 +130,13 @@ class PreviewTable(list[datetime]):
         pairs = [(worker, instant) for worker, instants in previews for instant in instants]
         super().__init__(instant for _, instant in pairs)
         self.workers = [worker for worker, _ in pairs]
+        self._provided = [_provided(worker) for worker in self.workers]  # as it was when the instants were
         self.empty = empty
 
     def _rows(self) -> list[tuple[str, ...]]:
         return [
-            (clean_text(worker.name), worker.schedule, _dated(instant))
-            for worker, instant in zip(self.workers, self, strict=False)
+            (clean_text(worker.name), worker.schedule, _dated(instant), provided)
+            for worker, instant, provided in zip(self.workers, self, self._provided, strict=False)
         ]
 
     def __repr__(self) -> str:
@@ -111,6 +144,13 @@ class PreviewTable(list[datetime]):
 
     def _repr_html_(self) -> str:
         return html_table(self._rows(), PREVIEW_COLUMNS, self.empty)
+
+
+def _provided(worker: BackgroundWorker) -> str:
+    """Return what has to happen now so that a preview comes true."""
+    if not worker.running:
+        return "started now"
+    return "resumed now" if worker.state is WorkerState.PAUSED else ""
 
 
 def _dated(instant: datetime) -> str:
@@ -150,7 +190,7 @@ def _job_row(job: Job) -> tuple[str, ...]:
     return (
         str(job.id),
         clean_text(job.name),
-        f"{_STATE_SHAPES.get(state, '·')} {state}",
+        f"{OUTCOME_SHAPES.get(state, '·')} {state}",
         NOTHING if job.started is None else local_time(job.started),
         format_duration(took),
         clean_text(job.error.line) if job.error is not None else "",
@@ -166,28 +206,57 @@ class LogEntry(NamedTuple):
 
 
 def worker_log(worker: BackgroundWorker, count: int) -> list[LogEntry]:
-    """Return the last `count` runs of a worker with their output and errors, oldest first, then the run in flight."""
+    """Return the last `count` runs of a worker with their output and errors, oldest first, then the run in flight.
+
+    Below the last run stands what happens next if it failed; then why the worker paused itself, and remarks.
+    """
     title = f"{clean_text(worker.name)} ({worker.schedule})"
+    where = f", from {place(worker)}" if worker.cell is not None else ""
+    history = worker.history
     entries = [
         _entry(
-            f"{title}, run {_run_number(record.number, record.attempt)}",
-            f"{local_time(record.started)}, {format_duration(record.duration)}, {record.outcome}",
+            f"{title}, run {run_label(record.number, record.attempt)}",
+            f"{local_time(record.started)}, {format_duration(record.duration)}, {record.outcome}{where}",
             record.output,
             record.error,
+            _following(worker) if record is history[-1] and record.error is not None else "",
         )
-        for record in worker.history[-count:]
+        for record in history[-count:]
     ]
     run = worker.current
     if run is not None:
-        age = f"{local_time(run.started)}, running for {format_duration(run.elapsed())}{_progress(run)}"
-        entries.append(_entry(f"{title}, run {_run_number(run.number, run.attempt)}", age, run.output, None))
+        entries.append(_entry(*running_title(worker, run), run.output, None))
     if not entries:
         entries.append(LogEntry(f"── {title}: no run yet", []))
     entries = entries[-count:]
     if worker.pause_reason:
-        way_out = f"%bgpool resume {shlex.quote(clean_text(worker.name))} lets it go on"
+        way_out = f"%bgpool resume {quoted_name(worker)} lets it go on"
         entries.append(LogEntry(f"── {title}: {clean_text(worker.pause_reason)}; {way_out}", []))
+    entries += [LogEntry(f"── {title}: {REMARK} {clean_text(lint.text)}", []) for lint in worker.lints()]
+    if worker.orphan:
+        entries.append(LogEntry(f"── {title}: {REMARK} {orphan_text(worker)}", []))
     return entries
+
+
+def quoted_name(worker: BackgroundWorker) -> str:
+    """Return the name as a word of a magic's line."""
+    return shlex.quote(clean_text(worker.name))
+
+
+def _following(worker: BackgroundWorker) -> str:
+    """Return what happens after a run that failed, and where its debugger is; "" if the worker was started anew."""
+    found = card(worker)
+    if found is None or found.recovered:
+        return ""
+    # Why it paused itself stands below, with the way out.
+    outlook = "" if worker.pause_reason or not found.outlook else f"next: {clean_text(found.outlook)}; "
+    return f"{outlook}%bgdebug {quoted_name(worker)} opens the debugger"
+
+
+def running_title(worker: BackgroundWorker, run: RunningRun) -> tuple[str, str]:
+    """Return the title of a run in flight, and since when, how long and how far."""
+    title = f"{clean_text(worker.name)} ({worker.schedule}), run {run_label(run.number, run.attempt)}"
+    return title, f"{local_time(run.started)}, running for {format_duration(run.elapsed())}{_progress(run)}"
 
 
 def _progress(run: RunningRun) -> str:
@@ -214,23 +283,14 @@ def job_log(job: Job) -> LogEntry:
     return _entry(f"{clean_text(job.name)} (job)", when, job.output, job.error)
 
 
-def _entry(title: str, when: str, output: RunOutput | None, error: ErrorInfo | None) -> LogEntry:
+def _entry(title: str, when: str, output: RunOutput | None, error: ErrorInfo | None, following: str = "") -> LogEntry:
     lines = [f"── {title}: {when}"]
     text = output.text() if output is not None else ""
     if text:
         lines.append(text.rstrip("\n"))
     if error is not None:
         lines.append(error.traceback.rstrip("\n"))
+    if following:
+        lines.append(following)
     rich = [data for data in output.displays if data.keys() - {"text/plain"}] if output is not None else []
     return LogEntry("\n".join(lines), rich)
-
-
-def _run_number(number: int, attempt: int) -> str:
-    return str(number) if attempt == 1 else f"{number}, try {attempt}"
-
-
-def local_time(epoch: float) -> str:
-    """Return an instant in local time, with the date if it is not today."""
-    moment = time.localtime(epoch)
-    today = moment[:3] == time.localtime()[:3]
-    return time.strftime("%H:%M:%S" if today else "%Y-%m-%d %H:%M:%S", moment)

@@ -4,19 +4,28 @@ from __future__ import annotations
 
 import difflib
 import glob
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NoReturn
 
 from IPython.core.error import UsageError
 
+from .. import journal
 from ..engine import BackgroundWorker, Job, WorkerPool
 from ..engine.globs import matcher
-from ..table import WorkerTable
-from .export import export_text
+from ..table import WorkerTable, clean_text
+from . import recording
+from .export import export_cells, export_text
+from .files import write_cells
 from .grammar import VERBS
+from .loading import Loading, start_loaded
+from .past import JournalReport, JournalTable
 from .reports import JobTable, LogEntry, PreviewTable, RunTable, job_log, worker_log
+from .stacks import job_stack, worker_stack
 
 __all__ = ["Verbs"]
+
+#: The verb that an option belongs to.
+_VERB_OF = {"all": "history", "to": "export", "force": "export", "exists": "load"}
 
 
 class Verbs:
@@ -30,18 +39,28 @@ class Verbs:
         Returns the panel of the default pool.
     show
         Shows a text and rich displays to the person who asked.
+    load
+        Registers the workers of a file, which is given with the ``--exists`` for all of it.
 
     Notes
     -----
     Threads: belongs to the main thread, since it prints.
     """
 
-    def __init__(self, pool: WorkerPool, panel_factory: Callable[[], Any], show: Callable[[LogEntry], None]) -> None:
+    def __init__(
+        self,
+        pool: WorkerPool,
+        panel_factory: Callable[[], Any],
+        show: Callable[[LogEntry], None],
+        load: Callable[[str, str | None], Loading] | None = None,
+    ) -> None:
         self._pool = pool
         self._panel_factory = panel_factory
         self._show = show
+        self._load_file = load
+        self._options: Mapping[str, Any] = {}
 
-    def do(self, verb: str, names: Sequence[str], last: int | None) -> Any:
+    def do(self, verb: str, names: Sequence[str], last: int | None, options: Mapping[str, Any] | None = None) -> Any:
         """Carry out a verb; return what the magic returns.
 
         Raises
@@ -59,13 +78,27 @@ class Verbs:
             raise UsageError(f"%bgpool {verb} needs a name or a pattern; %bgpool {verb} * means all")
         if last is not None and verb not in {"log", "history", "preview"}:
             raise UsageError(f"--last belongs to log, history and preview, not to {verb}; leave it out")
+        self._options = options or {}
+        for key, owner in _VERB_OF.items():
+            if self._options.get(key) and verb != owner:
+                raise UsageError(f"--{key} belongs to {owner}, not to {verb}; leave it out")
         action: Callable[[Sequence[str], int | None], Any] = getattr(self, f"_{verb}")
         return action(names, last)
+
+    def named(self, text: str) -> list[BackgroundWorker]:
+        """Return the workers that a name or a pattern fits, at least one.
+
+        Raises
+        ------
+        UsageError
+            If there is none.
+        """
+        return self._chosen([text])
 
     # -- verbs that change workers
 
     def _start(self, names: Sequence[str], _last: int | None) -> WorkerTable:
-        return self._change(names, self._pool.start_workers, "all of them are started")
+        return self._change(names, self._with_loaded(self._pool.start_workers), "all of them are started")
 
     def _stop(self, names: Sequence[str], _last: int | None) -> WorkerTable:
         return self._change(names, self._pool.stop_workers, "none of them is started")
@@ -74,7 +107,11 @@ class Verbs:
         return self._change(names, self._pool.pause_workers, "none of them is started and not paused")
 
     def _resume(self, names: Sequence[str], _last: int | None) -> WorkerTable:
-        return self._change(names, self._pool.unpause_workers, "none of them is paused")
+        return self._change(names, self._with_loaded(self._pool.unpause_workers), "none of them is paused")
+
+    def _with_loaded(self, method: Callable[[str], list[BackgroundWorker]]) -> Callable[[str], list[BackgroundWorker]]:
+        """Return the method with one more effect: loaded workers that have not run yet are started."""
+        return lambda pattern: [*start_loaded(self._pool.find_workers(pattern)), *method(pattern)]
 
     def _run(self, names: Sequence[str], _last: int | None) -> WorkerTable:
         return self._change(names, self._pool.work_now, "none of them is started; %bgpool start starts them")
@@ -88,7 +125,7 @@ class Verbs:
         patterns = self._patterns(names)
         changed = list(dict.fromkeys(worker for pattern in patterns for worker in method(pattern)))
         if self._pool.find_workers() or changed:
-            return WorkerTable(changed, f"nothing changed: {nothing}", self._pool.clock.time)
+            return WorkerTable(changed, f"nothing changed: {nothing}", self._pool.clock.time, details=False)
         return WorkerTable()
 
     # -- verbs that show something
@@ -105,10 +142,48 @@ class Verbs:
             for job in jobs:
                 self._show(job_log(job))
 
-    def _history(self, names: Sequence[str], last: int | None) -> RunTable:
+    def _stack(self, names: Sequence[str], _last: int | None) -> None:
+        pool = self._pool
+        workers, jobs = (pool.find_workers(), pool.jobs()) if not names else ([], [])
+        for text in names:
+            some_workers, some_jobs = self._matching(text), self._matching_jobs(text)
+            if not some_workers and not some_jobs:
+                self._refuse(text)
+            workers += some_workers
+            jobs += some_jobs
+        stacks = [worker_stack(worker) for worker in dict.fromkeys(workers)]
+        stacks += [job_stack(job, pool.capture, pool.clock.time()) for job in dict.fromkeys(jobs)]
+        nothing = "no run is in flight" if not names else f"no run of {', '.join(map(clean_text, names))} is in flight"
+        for entry in [entry for entry in stacks if entry is not None] or [LogEntry(nothing, [])]:
+            self._show(entry)
+
+    def _history(self, names: Sequence[str], last: int | None) -> RunTable | JournalTable:
+        if self._options.get("all"):
+            return self._history_of_all(names, last or 20)
         workers = self._chosen(names)
         runs = [(worker.name, record) for worker in workers for record in worker.history[-(last or 20) :]]
         return RunTable(sorted(runs, key=lambda pair: pair[1].started))
+
+    def _history_of_all(self, names: Sequence[str], last: int) -> JournalTable:
+        """Return the runs that the journal has, also of names that no worker has any more."""
+        found = [run for text in names or ["*"] for run in journal.runs(text, last)]
+        if names and not found:
+            raise UsageError(
+                f"the journal has no run of {', '.join(map(repr, names))}; %bgpool history --all shows all"
+            )
+        own = journal.default_journal()
+        runs = sorted(dict.fromkeys(found), key=lambda run: run.started)
+        return JournalTable(runs, own.session if own is not None else None)
+
+    def _journal(self, names: Sequence[str], _last: int | None) -> JournalReport:
+        if len(names) > 1:
+            raise UsageError(f"%bgpool journal takes on, off or one PATH, {names[1]!r} is too much; put it in quotes")
+        if names:
+            recording.turn(names[0])
+        own = journal.default_journal()
+        if own is not None:
+            own.flush()
+        return JournalReport(own)
 
     def _jobs(self, names: Sequence[str], _last: int | None) -> JobTable:
         if not names:
@@ -133,7 +208,25 @@ class Verbs:
 
     def _export(self, names: Sequence[str], _last: int | None) -> None:
         workers = self._chosen(names)
-        self._show(LogEntry(export_text(workers), []))
+        now = self._pool.clock.time()
+        to = self._options.get("to")
+        if to is None:
+            if self._options.get("force"):
+                raise UsageError("--force belongs to --to FILE; nothing else is written")
+            self._show(LogEntry(export_text(workers, now), []))
+            return
+        path = write_cells(to, export_cells(workers, now), force=self._options["force"])
+        count = sum(worker.source is not None for worker in workers)
+        others = len(workers) - count
+        rest = f"; {others} made from Python stand there as comments" if others else ""
+        self._show(LogEntry(f"wrote {count} worker{'' if count == 1 else 's'} to {clean_text(str(path))}{rest}", []))
+
+    def _load(self, names: Sequence[str], _last: int | None) -> WorkerTable:
+        if len(names) != 1 or self._load_file is None:
+            raise UsageError("%bgpool load takes one FILE, a name with spaces in quotes")
+        loading = self._load_file(names[0], self._options.get("exists"))
+        self._show(LogEntry(loading.text, []))
+        return WorkerTable(loading.workers, "no workers", self._pool.clock.time, details=False)
 
     # -- names
 

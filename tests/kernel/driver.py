@@ -47,14 +47,23 @@ class Kernel:
         request = self.send(code, cell_id=cell_id)
         return self.answer(request, timeout=timeout)
 
-    def send(self, code: str, *, cell_id: str | None = None) -> str:
+    def converse(self, code: str, replies: list[str], timeout: float = 60) -> Answer:
+        """Run a cell that asks, and answer each of its questions with the next reply."""
+        request = self.send(code, allow_stdin=True)
+        for reply in replies:
+            question = self.client.get_stdin_msg(timeout=timeout)
+            assert question["parent_header"]["msg_id"] == request, "asked in the name of another cell"
+            self.client.input(reply)
+        return self.answer(request, timeout=timeout)
+
+    def send(self, code: str, *, cell_id: str | None = None, allow_stdin: bool = False) -> str:
         """Send a cell, with the id that front ends send along; return the id of the request."""
         content = {
             "code": code,
             "silent": False,
             "store_history": True,
             "user_expressions": {},
-            "allow_stdin": False,
+            "allow_stdin": allow_stdin,
             "stop_on_error": False,
         }
         message = self.client.session.msg("execute_request", content, metadata={"cellId": cell_id} if cell_id else {})
@@ -108,6 +117,14 @@ class Kernel:
                 self._note(self.client.get_iopub_msg(timeout=0.2))
             except queue.Empty:
                 return self.strays
+
+    def until_said(self, text: str, timeout: float = 30) -> None:
+        """Read until a cell that was sent has printed and flushed a text; that text is in no answer."""
+        said = ""
+        while text not in said:
+            message = self.client.get_iopub_msg(timeout=timeout)
+            if message["msg_type"] == "stream":
+                said += message["content"]["text"]
 
     def until(self, expression: str, timeout: float = 30) -> None:
         """Ask the kernel until an expression is true."""

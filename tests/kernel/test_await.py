@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import concurrent.futures
 import threading
 
 import pytest
@@ -136,13 +137,23 @@ def test_body_that_waits_may_end_its_worker_and_no_more(real, code):
     assert real("%bgactor -n other await asyncio.sleep(0, 'alive')").result(WAIT) == "alive"
 
 
-def test_jobs_wait_on_threads_of_their_own(real):
+def test_jobs_that_wait_share_the_loop_and_keep_their_output(real):
     jobs = [
         real(f"%%bgjob -n job{n}\nprint(_job.name)\nawait asyncio.sleep(0)\nthreading.current_thread().name")
         for n in range(3)
     ]
-    assert all(job.result(WAIT) != "bgpool-loop" for job in jobs)
+    assert [job.result(WAIT) for job in jobs] == ["bgpool-loop"] * 3
     assert [job.output.text() for job in jobs] == ["job0\n", "job1\n", "job2\n"]
+
+
+def test_job_that_waits_is_cancelled_by_stop(real, shell):
+    began = shell.user_ns["began"] = threading.Event()
+    job = real("%%bgjob\nbegan.set()\nprint('before')\nawait asyncio.sleep(3600)")
+    assert began.wait(WAIT)
+    job.stop()
+    with pytest.raises(concurrent.futures.CancelledError, match="was stopped"):
+        job.result(WAIT)
+    assert (job.state.value, job.output.text()) == ("cancelled", "before\n")
 
 
 def test_jobs_of_one_thread_keep_their_output_apart(real):

@@ -30,7 +30,7 @@ def complete(notebook):
 @pytest.mark.parametrize(
     ("line", "offers"),
     [
-        ("%bgpool st", ["start", "stop"]),
+        ("%bgpool st", ["start", "stop", "stack"]),
         ("%bgpool log d", ["disk"]),
         ("%bgpool log j", ["job"]),
         ("%bgpool stop cpu", ["cpu-load"]),
@@ -42,12 +42,22 @@ def complete(notebook):
         ("%bgworker --exists k", ["keep"]),
         ("%bgworker -n d", ["disk"]),
         ("%bgactor --de", ["--delay"]),
+        ("%bgworker --tz Europe/Berl", ["Europe/Berlin"]),
+        ("%%bgworker --tz Antarctica/V", ["Antarctica/Vostok"]),
         ("%bgjob --he", ["--help"]),
         ("%%bgworker --max", ["--max-count", "--max-failures"]),
     ],
 )
 def test_what_is_offered(complete, line, offers):
     assert complete(line) == offers
+
+
+def test_debugger_is_offered_those_that_failed(complete, notebook):
+    notebook.run("%bgworker -n broken 10s 1 / 0\n%bgworker -n bright 10s 1")
+    notebook.advance(0)
+    assert complete("%bgdebug br") == ["broken"]
+    assert complete("%bgdebug --po") == ["--post-mortem"]
+    assert complete("%bgdebug --step br") == ["broken"]
 
 
 def test_verbs_and_names_without_a_beginning(complete):

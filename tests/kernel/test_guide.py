@@ -9,7 +9,8 @@ GUIDE = (Path(__file__).parents[2] / "docs" / "guide.md").read_text(encoding="ut
 CELLS = re.findall(r"^```python\n(?!>>> )(.*?)^```$", GUIDE, flags=re.MULTILINE | re.DOTALL)
 
 
-def test_cells_run(notebook):
+def test_cells_run(notebook, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)  # some of them write files
     assert len(CELLS) > 5
     for cell in CELLS:
         notebook.run(cell)

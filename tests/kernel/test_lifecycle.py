@@ -9,7 +9,7 @@ import os
 import sys
 import threading
 import time
-from types import SimpleNamespace
+from types import ModuleType, SimpleNamespace
 
 import pytest
 from IPython.core.error import UsageError
@@ -33,7 +33,7 @@ def magics_of(shell):
     }
 
 
-ALL = {("line", name) for name in MAGICS | {"bgpool"}} | {("cell", name) for name in MAGICS}
+ALL = {("line", name) for name in MAGICS | {"bgpool", "bgdebug"}} | {("cell", name) for name in MAGICS}
 
 
 def trace(shell):
@@ -87,19 +87,82 @@ def test_twice_and_in_any_order(shell, capsys):
 
 
 def test_extension_hooks_with_reload(shell, capsys):
-    """`%reload_ext` executes the package's root anew; nothing is doubled."""
+    """`%reload_ext` executes the package's root anew; nothing is doubled, and workers go on."""
     before = trace(shell)
     shell.run_line_magic("load_ext", "bgpool_jupyter")
     worker = shell.run_line_magic("bgworker", "1h 1")
+    loaded = trace(shell)
     shell.run_line_magic("reload_ext", "bgpool_jupyter")
-    assert magics_of(shell) == ALL
+    assert trace(shell)[:-1] == loaded[:-1]
     assert type(sys.stdout) is RunStream
     assert type(vars(sys.stdout)["behind"]) is not RunStream
-    assert not worker.running
-    assert shell.run_line_magic("bgpool", "") == []
+    assert worker.running
+    assert shell.run_line_magic("bgpool", "") == [worker]
     assert bgpool_jupyter.default_pool is default_pool
     shell.run_line_magic("unload_ext", "bgpool_jupyter")
+    assert not worker.running
     assert trace(shell) == before
+
+
+def test_reload_that_fails_halfway_leaves_workers_and_magics(shell, capsys, monkeypatch):
+    shell.run_line_magic("load_ext", "bgpool_jupyter")
+    worker = shell.run_line_magic("bgworker", "1h 1")
+
+    def fail(_module):
+        raise ImportError("half of an edit")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("IPython.core.extensions.reload", fail)
+        with pytest.raises(ImportError, match="half of an edit"):
+            shell.run_line_magic("reload_ext", "bgpool_jupyter")
+    assert worker.running
+    assert magics_of(shell) == ALL
+    shell.run_line_magic("load_ext", "bgpool_jupyter")
+    assert worker.running
+    shell.run_line_magic("unload_ext", "bgpool_jupyter")
+    assert not worker.running
+
+
+def test_unload_in_the_course_of_somebody_elses_reload_is_an_unload(shell, capsys, monkeypatch):
+    """Another extension that unloads this one when it is reloaded gets what it asked for."""
+    other = ModuleType("other_extension")
+    vars(other).update(
+        load_ipython_extension=lambda shell: None,
+        unload_ipython_extension=lambda shell: shell.extension_manager.unload_extension("bgpool_jupyter"),
+    )
+    monkeypatch.setitem(sys.modules, "other_extension", other)
+    monkeypatch.setattr("IPython.core.extensions.reload", lambda module: module)
+    shell.run_line_magic("load_ext", "bgpool_jupyter")
+    worker = shell.run_line_magic("bgworker", "1h 1")
+    shell.run_line_magic("load_ext", "other_extension")
+    shell.run_line_magic("reload_ext", "other_extension")
+    assert not worker.running
+    assert magics_of(shell) == set()
+    assert "bgpool_jupyter" not in shell.extension_manager.loaded
+
+
+def test_autoreload_is_kept_away_whichever_is_loaded_first(shell, capsys):
+    """Each module of the package is on autoreload's list of modules to skip, and taken off it by unload."""
+
+    def skipped():
+        reloader = shell.magics_manager.registry["AutoreloadMagics"]._reloader
+        return {name for name in reloader.skip_modules if name.split(".")[0] == "bgpool_jupyter"}
+
+    def modules():
+        return {name for name in sys.modules if name.split(".")[0] == "bgpool_jupyter"}
+
+    shell.run_line_magic("load_ext", "bgpool_jupyter")
+    shell.run_line_magic("load_ext", "autoreload")
+    shell.run_cell("pass")
+    assert skipped() >= modules()
+    shell.run_line_magic("unload_ext", "bgpool_jupyter")
+    assert skipped() == set()
+    shell.run_line_magic("aimport", "-bgpool_jupyter.background")
+    shell.run_line_magic("load_ext", "bgpool_jupyter")
+    assert skipped() >= modules()
+    shell.run_line_magic("unload_ext", "bgpool_jupyter")
+    assert skipped() == {"bgpool_jupyter.background"}, "what somebody else put there is left alone"
+    shell.run_line_magic("aimport", "bgpool_jupyter.background")
 
 
 def test_another_shell_takes_over(shell, capsys):

@@ -64,7 +64,7 @@ def test_cell_of_a_kernel(request_, key):
 
 
 def test_cell_of_a_terminal():
-    assert Cell.current(SimpleNamespace(displayhook=SimpleNamespace(prompt_count=3))) == (None, "3", 3)
+    assert Cell.current(SimpleNamespace(displayhook=SimpleNamespace(prompt_count=3)))[:4] == (None, "3", 3, None)
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from IPython.core.error import UsageError
 
-from bgpool_jupyter.kernel.export import read_definition, write_options
+from bgpool_jupyter.kernel.definitions import read_definition
+from bgpool_jupyter.kernel.export import write_options
 from bgpool_jupyter.kernel.grammar import ACTOR, JOB, PARSERS, POOL, WORKER
 from bgpool_jupyter.kernel.options import HelpShown
 
@@ -70,6 +71,7 @@ def test_defaults():
         "retries": None,
         "data": None,
         "finished": None,
+        "keep_frames": False,
         "dispose": False,
         "exists": "replace",
         "no_start": False,
@@ -77,7 +79,10 @@ def test_defaults():
 
 
 def test_options_between_words():
-    assert POOL.take_words("log -n 5 'a b' c --") == ({"last": 5}, ["log", "a b", "c"])
+    options, words = POOL.take_words("log -n 5 'a b' c --")
+    assert (options["last"], words) == (5, ["log", "a b", "c"])
+    options, words = POOL.take_words("--last 5 log a b")
+    assert (options["last"], words) == (5, ["log", "a", "b"])
     assert POOL.take_words("log a --last=2 -- -b")[1] == ["log", "a", "-b"]
 
 

@@ -23,7 +23,7 @@ def berlin(month, day, hour, minute):
 def test_cron(notebook):
     worker = notebook.run('%bgworker -n mail --cron "30 9 * * mon-fri" --tz Europe/Berlin print("sent")')
     assert worker.cron == Cron("30 9 * * mon-fri", "Europe/Berlin")
-    assert repr(worker) == "BackgroundWorker('mail', cron 30 9 * * mon-fri)"
+    assert repr(worker) == "BackgroundWorker('mail', cron 30 9 * * mon-fri Europe/Berlin)"
     assert worker.next_run_time == berlin(1, 15, 9, 30)
     notebook.advance(4 * 86400 + 3600)
     assert [record.due for record in worker.history] == [
@@ -157,13 +157,33 @@ def test_preview(notebook):
         f"{day} 09:00 CET" for day in ("Mon 18", "Tue 19", "Wed 20", "Thu 21", "Fri 22")
     ]
     assert repr(table).splitlines()[0].split("  ")[0] == "name"
-    assert repr(table).splitlines()[2] == "mail  cron 0 9 * * mon-fri  Mon 2027-01-18 09:00:00 CET"
+    assert [" ".join(line.split()) for line in repr(table).splitlines()][:3:2] == [
+        "name schedule next runs if",
+        "mail cron 0 9 * * mon-fri Europe/Berlin Mon 2027-01-18 09:00:00 CET started now",
+    ]
     assert "<td>Mon 2027-01-18 09:00:00 CET</td>" in table._repr_html_()
     everything = notebook.run("%bgpool preview")
     assert [worker.name for worker in everything.workers] == ["mail"] * 5 + ["half"] * 3 + ["late"]
-    assert [line.split()[-2][5:] for line in repr(everything).splitlines()[7:10]] == [":00", ":00.500", ":01"]
+    assert [line.split()[-4][5:] for line in repr(everything).splitlines()[7:10]] == [":00", ":00.500", ":01"]
     assert len(notebook.run("%bgpool preview --last 7 m*")) == 7
     assert [worker.status for worker in notebook.pool.find_workers()] == ["new"] * 3
+
+
+def test_preview_of_workers_that_are_started_or_paused(notebook):
+    notebook.run("%bgworker -n going 10s 1\n%bgworker -n resting 10s 1")
+    notebook.advance(4)
+    notebook.run("%bgpool pause resting")
+    table = notebook.run("%bgpool preview -n 2")
+    now = notebook.pool.clock.time()
+    assert [round(instant.timestamp() - now, 3) for instant in table] == [6, 16, 6, 16]
+    notebook.run("%bgpool resume")
+    notebook.advance(20)
+    assert [record.started for record in notebook.pool.find_workers("going")[0].history[1:]] == [
+        instant.timestamp() for instant in table[:2]
+    ]
+    lines = [" ".join(line.split()) for line in repr(table).splitlines()]
+    assert [line.endswith("resumed now") for line in lines[2:]] == [False, False, True, True]
+    assert not lines[2].endswith("now")
 
 
 def test_preview_over_a_change_of_the_clock(notebook):

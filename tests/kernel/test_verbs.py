@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from bgpool_jupyter.kernel.grammar import VERBS
@@ -37,6 +39,7 @@ def test_table(three):
         "failed",
         "missed",
         "last",
+        "cell",
         "error",
     ]
     assert "ZeroDivisionError: division by zero" in repr(table)
@@ -111,11 +114,13 @@ def test_log_shows_output_and_error(three, capsys):
         "── cpu-load (every 10 s), run 1",
         "── disk (every 10 s), run 1",
     ]
-    assert heads[0].endswith(", done")
-    assert heads[1].endswith(", failed")
+    assert re.search(r", done, from Cell In\[\d+\], line 1$", heads[0])
+    assert re.search(r", failed, from Cell In\[\d+\], line 1$", heads[1])
     assert "\nload 1\n" in shown
     assert "\n    1 / 0\n" in shown
-    assert shown.endswith("ZeroDivisionError: division by zero\n")
+    *_, error, following = shown.splitlines()
+    assert error == "ZeroDivisionError: division by zero"
+    assert re.fullmatch(r"next: runs again at .*\d\d:\d\d:\d\d; %bgdebug disk opens the debugger", following)
 
 
 def test_log_has_the_last_three_runs_or_as_many_as_wanted(three, capsys):
@@ -172,7 +177,7 @@ def test_history(three):
     assert table.names == ["cpu-heat", "disk"] * 3
     assert [record.number for record in table] == [1, 1, 2, 2, 3, 3]
     lines = repr(table).splitlines()
-    assert lines[0].split() == ["name", "run", "started", "took", "outcome", "value", "error"]
+    assert lines[0].split() == ["name", "run", "started", "took", "outcome", "value", "output", "error"]
     assert "'warm'" in lines[2]
     assert "✖ failed" in lines[3]
     assert "<td>disk</td>" in table._repr_html_()
@@ -206,20 +211,8 @@ def test_every_verb_is_explained(notebook):
     ("line", "message"),
     [
         ("stpo", "unknown verb 'stpo'; did you mean stop? (%bgpool -h explains them)"),
-        (
-            "xyzzy",
-            (
-                "unknown verb 'xyzzy'; the verbs are start, stop, pause, resume, run, remove, log, history, jobs, "
-                "kill, panel, preview, export (%bgpool -h explains them)"
-            ),
-        ),
-        (
-            "STOP",
-            (
-                "unknown verb 'STOP'; the verbs are start, stop, pause, resume, run, remove, log, history, jobs, kill, "
-                "panel, preview, export (%bgpool -h explains them)"
-            ),
-        ),
+        ("xyzzy", f"unknown verb 'xyzzy'; the verbs are {', '.join(VERBS)} (%bgpool -h explains them)"),
+        ("STOP", f"unknown verb 'STOP'; the verbs are {', '.join(VERBS)} (%bgpool -h explains them)"),
         ("stop x*", "no worker matches 'x*'; there are 'cpu-load', 'cpu-heat', 'disk'"),
         ("stop cpu* CPU*", "no worker matches 'CPU*'; there are 'cpu-load', 'cpu-heat', 'disk'"),
         ("preview x", "no worker matches 'x'; there are 'cpu-load', 'cpu-heat', 'disk'"),
@@ -237,8 +230,8 @@ def test_every_verb_is_explained(notebook):
         ("log --last 0 disk", "--last: '0' is not a whole number from 1 on; give 10 for example"),
         ("log --last", "--last needs a value, as in --last N (%bgpool -h shows the options)"),
         (
-            "stop --all",
-            "unknown option '--all'; put -- before code that begins with a dash (%bgpool -h shows the options)",
+            "stop --everything",
+            "unknown option '--everything'; put -- before code that begins with a dash (%bgpool -h shows the options)",
         ),
         ("stop 'x", 'a quotation mark is not closed in "\'x" (%bgpool -h shows the options)'),
     ],
