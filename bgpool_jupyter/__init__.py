@@ -99,7 +99,13 @@ def load_ipython_extension(shell: InteractiveShell) -> None:
 
 
 def unload_ipython_extension(shell: InteractiveShell) -> None:
-    """Stop everything and take the magics away. IPython calls it for ``%unload_ext bgpool_jupyter``."""
+    """Stop everything and take the magics away. IPython calls it for ``%unload_ext bgpool_jupyter``.
+
+    For ``%reload_ext bgpool_jupyter`` IPython calls it too, and then it does nothing: workers and panels go on.
+    """
+    lifecycle = importlib.import_module(".kernel.lifecycle", __name__)
+    if lifecycle.reloading():
+        return
     if f"{__name__}.panel" in sys.modules:
         importlib.import_module(".panel", __name__).close_all()
-    importlib.import_module(".kernel.lifecycle", __name__).unload(shell)
+    lifecycle.unload(shell)

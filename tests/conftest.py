@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import shutil
+import tempfile
 from collections.abc import Generator
 
 import hypothesis
@@ -11,7 +13,18 @@ import pytest
 # The two slow cores of a small CI machine must not turn a right result into a failure:
 # a deadline per example measures the machine. Failing examples are printed, and replayed from the local database.
 hypothesis.settings.register_profile("bgpool", deadline=None, print_blob=True)
+hypothesis.settings.register_profile(
+    "long", deadline=None, print_blob=True, max_examples=50_000, stateful_step_count=100
+)
 hypothesis.settings.load_profile("bgpool")
+
+# Kernels and shells under test leave IPython's directory of the person who tests alone: their journals go elsewhere.
+_IPYTHON = os.environ["IPYTHONDIR"] = tempfile.mkdtemp(prefix="bgpool-ipython-")
+
+
+def pytest_unconfigure() -> None:
+    """Take away what shells under test left."""
+    shutil.rmtree(_IPYTHON, ignore_errors=True)
 
 
 def _refuse_skip(report: pytest.TestReport | pytest.CollectReport) -> None:

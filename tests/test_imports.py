@@ -19,13 +19,15 @@ PACKAGE = "bgpool_jupyter"
 FILES = {
     "engine": (
         "errors arguments clock cron schedule deadlines globs output coroutines results loop retry states settings "
-        "events runs frames lints stacks calls jobs starts worker recorder executors crew machine pool __init__"
+        "events runs frames lints stacks calls jobs starts snapshots previews facts readings worker recorder executors crew machine pool __init__"
     ),
     "kernel": (
-        "__init__ times options grammar naming capture inputs cells definitions reports stacks export verbs debugging completion "
-        "magics lifecycle"
+        "__init__ times options grammar naming ownership capture inputs cells definitions reports stacks "
+        "recording past "
+        "files export loading verbs debugging completion magics reloading resets lifecycle"
     ),
-    "panel": "wire commands route model panel __init__",
+    "journal": "files locks schema rows limits trouble store reader writer __init__",
+    "panel": "wire commands route model looks pages panel __init__",
 }
 
 
@@ -42,15 +44,18 @@ ROOMS = {
     "engine": Room(packages=frozenset({"cronsim", "pandas", "tzlocal"})),
     "background": Room(frozenset({"engine"})),
     "card": Room(frozenset({"engine"})),
+    "journal": Room(frozenset({"engine"})),
     "table": Room(frozenset({"engine", "card"})),
     "testing": Room(frozenset({"engine"})),
-    "kernel": Room(frozenset({"engine", "background", "card", "table"}), frozenset({"IPython"})),
+    "kernel": Room(frozenset({"engine", "background", "card", "journal", "table"}), frozenset({"IPython"})),
     "panel": Room(
         frozenset({"engine", "background", "card", "table"}),
         frozenset({"IPython", "anywidget", "ipywidgets", "traitlets"}),
     ),
     # The root ties the rooms together, inside functions; that nothing heavy is loaded by its import is tested below.
-    "": Room(frozenset({"engine", "background", "card", "table", "testing", "kernel", "panel"}), frozenset({"IPython"})),
+    "": Room(
+        frozenset({"engine", "background", "card", "table", "testing", "kernel", "panel"}), frozenset({"IPython"})
+    ),
 }
 
 

@@ -73,7 +73,7 @@ class MagicHelp(Generated):
         """Return a section for each magic."""
         sections = []
         for name, parser in grammar.PARSERS.items():
-            title = f"`%{name}`" if parser is grammar.POOL else f"`%{name}` and `%%{name}`"
+            title = f"`%{name}`" if parser in {grammar.POOL, grammar.DEBUG} else f"`%{name}` and `%%{name}`"
             sections += [f"## {title}", "", "```text", parser.help, "```", ""]
         return sections
 
