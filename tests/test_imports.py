@@ -18,8 +18,9 @@ PACKAGE = "bgpool_jupyter"
 #: Files of a room, lowest first: each may import those that stand before it, and what the room may import (ROOMS).
 FILES = {
     "engine": (
-        "errors arguments clock cron schedule deadlines globs output coroutines results loop retry states settings "
-        "events runs frames lints stacks calls jobs starts snapshots previews facts readings worker recorder executors crew machine pool __init__"
+        "errors arguments clock cron schedule deadlines globs output coroutines results loop retry states "
+        "settings events runs frames lints stacks calls jobs starts snapshots previews facts readings worker "
+        "recorder executors seats watch crew machine pool __init__"
     ),
     "kernel": (
         "__init__ times options grammar naming ownership capture inputs cells definitions reports stacks "

@@ -16,12 +16,12 @@ from .runs import DONE, ENDED, FAILED, STOPPED, ErrorInfo
 __all__ = ["HandOver", "Report", "Result", "call_captured", "hand_to_loop"]
 
 
-#: Is told of what a call raised, as text and as it is.
-Report = Callable[[ErrorInfo, BaseException], None]
+#: Is told, after what the caller gave for it, what a call raised, as text and as it is.
+Report = Callable[..., None]
 
 
-#: Takes over a coroutine; False if it cannot.
-HandOver = Callable[[Coroutine[Any, Any, Any]], bool]
+#: Takes over a coroutine, given after what the caller gave for it; False if it cannot.
+HandOver = Callable[..., bool]
 
 
 class Result(NamedTuple):
@@ -35,12 +35,16 @@ class Result(NamedTuple):
     left: SystemExit | None = None
 
 
+_NOTHING = Result(None, None, DONE)
+
+
 def call_captured(
     call: Callable[[], Any],
     capture: RunCapture | None,
     output: RunOutput | None,
     report: Report,
     hand_over: HandOver | None = None,
+    *what: object,
 ) -> Result | None:
     """Call, on this thread, in a copy of its context: what a callback sets there is gone with the run.
 
@@ -48,7 +52,7 @@ def call_captured(
     is run here to its end. `report` is called for an error while output is still led away, so that a log handler
     that prints does so into the record.
     """
-    return copy_context().run(_call_captured, call, capture, output, report, hand_over)
+    return copy_context().run(_call_captured, call, capture, output, report, hand_over, what)
 
 
 def _call_captured(
@@ -57,20 +61,21 @@ def _call_captured(
     output: RunOutput | None,
     report: Report,
     hand_over: HandOver | None,
+    what: tuple[object, ...],
 ) -> Result | None:
     token = capture.enter(output) if capture is not None and output is not None else None
     try:
         value = call()
         if type(value) is CoroutineType:
-            if hand_over is not None and hand_over(value):
+            if hand_over is not None and hand_over(*what, value):
                 return None
             value = run_coroutine(value)
     except BaseException as raised:
-        return _raised(raised, capture, report)
+        return _raised(raised, capture, report, *what)
     finally:
         if capture is not None and output is not None:
             capture.exit(token)
-    return Result(value, None, ENDED if value is False else DONE)
+    return _NOTHING if value is None else Result(value, None, ENDED if value is False else DONE)
 
 
 async def await_captured(
@@ -90,7 +95,7 @@ async def await_captured(
     finally:
         if capture is not None and output is not None:
             capture.exit(token)
-    return Result(value, None, ENDED if value is False else DONE)
+    return _NOTHING if value is None else Result(value, None, ENDED if value is False else DONE)
 
 
 def hand_to_loop(
@@ -119,9 +124,9 @@ def hand_to_loop(
         return None
 
 
-def _raised(raised: BaseException, capture: RunCapture | None, report: Report) -> Result:
+def _raised(raised: BaseException, capture: RunCapture | None, report: Report, *what: object) -> Result:
     if isinstance(raised, SystemExit):
         return Result(None, None, ENDED, raised)
     error = ErrorInfo.of(raised, capture)
-    report(error, raised)
+    report(*what, error, raised)
     return Result(None, error, FAILED)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import heapq
+import math
 from collections.abc import Iterator
 from typing import Generic, Protocol, TypeVar
 
@@ -89,6 +90,20 @@ class Deadlines(Generic[Q]):
             heapq.heappop(heap)
             self._dead -= 1
         return None
+
+    def earliest(self) -> float:
+        """Return the instant of the first entry, live or dead, infinity if there is none. No lock is needed."""
+        try:
+            return self.heap[0][0]
+        except IndexError:
+            return math.inf
+
+    def following(self) -> float | None:
+        """Return an instant not later than that of the second live entry, or None if there is no second entry."""
+        heap = self.heap
+        if len(heap) < 3:  # noqa: PLR2004 - a heap: the second of three may stand in two places
+            return heap[1][0] if len(heap) > 1 else None
+        return min(heap[1][0], heap[2][0])
 
     def live(self) -> Iterator[tuple[float, int, Q]]:
         """Iterate over the live entries, in no order."""

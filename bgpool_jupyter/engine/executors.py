@@ -54,13 +54,18 @@ class Executor(Protocol):
     #: Runs are executed by the thread that calls run_due(), and by no other.
     inline: bool
 
+    @property
+    def starved(self) -> bool:
+        """Work waits, and the last attempt to start a thread for it failed. No lock is needed."""
+        ...
+
     def bind(
         self,
         lock: OwnedLock,
         runs: Runs,
-        defer: Callable[[Callable[[], None]], None],
+        deferred: deque[Callable[[], None]],
     ) -> None:
-        """Learn the pool's lock, how its runs are executed, and how work is put off under it."""
+        """Learn the pool's lock, how its runs are executed, and where work is put off under it."""
 
     def submitted(self) -> None:
         """See to it that somebody looks at `ready`. Any thread, with or without the lock."""
@@ -70,9 +75,6 @@ class Executor(Protocol):
 
     def armed(self, due: float) -> None:
         """See to it that somebody watches for `due`. Under the lock."""
-
-    def rearmed(self, due: float) -> None:
-        """Note a due instant that this thread of the executor will look at itself. Under the lock."""
 
     def counts(self) -> tuple[int, int]:
         """Return the counts of running and paused threads."""
@@ -105,6 +107,7 @@ class InlineExecutor:
     """Execute on the thread that calls :meth:`WorkerPool.run_due`; start no thread. For virtual time."""
 
     inline = True
+    starved = False
 
     def __init__(self) -> None:
         self.ready: deque[Any] = deque()
@@ -115,7 +118,7 @@ class InlineExecutor:
         self,
         lock: OwnedLock,
         runs: Runs,
-        defer: Callable[[Callable[[], None]], None],
+        deferred: deque[Callable[[], None]],
     ) -> None:
         """Do nothing: the pool drives."""
 
@@ -126,9 +129,6 @@ class InlineExecutor:
         """Do nothing: run_due() will look."""
 
     def armed(self, due: float) -> None:
-        """Do nothing: run_due() will look."""
-
-    def rearmed(self, due: float) -> None:
         """Do nothing: run_due() will look."""
 
     def counts(self) -> tuple[int, int]:

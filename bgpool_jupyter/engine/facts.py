@@ -59,6 +59,10 @@ class Host(Protocol):
         """Return a monotonic instant in UTC epoch seconds."""
         ...
 
+    def _retry_threads(self) -> bool:
+        """Try again to start a thread, where work waits because none could be; return whether that is still so."""
+        ...
+
     def changed(self, worker: Any, /) -> None:
         """Note that a setting was written."""
 

@@ -8,7 +8,7 @@ import inspect
 import itertools
 from _thread import get_ident
 from types import BuiltinFunctionType
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from .arguments import check_number
 from .calls import Result, call_captured, hand_to_loop
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
 
     from .clock import Clock
+    from .events import Hub
     from .loop import LoopTask, LoopThread
     from .output import RunCapture
 
@@ -45,6 +46,26 @@ class JobState(enum.Enum):
     CANCELLED = "cancelled"
 
 
+# A look-up in an Enum costs more than one in a module.
+_WAITING, _RUNNING, _DONE = JobState.WAITING, JobState.RUNNING, JobState.DONE
+
+
+class JobHost(Protocol):
+    """What a job asks of its pool."""
+
+    clock: Clock
+    capture: RunCapture | None
+    _hub: Hub
+    _loop: LoopThread
+    #: The jobs whose coroutines run on the loop.
+    _awaited: dict[Job, None]
+    _executor: Any
+
+    def _retry_threads(self) -> bool:
+        """Try again to start a thread, where work waits because none could be; return whether that is still so."""
+        ...
+
+
 class Job(Awaited):
     """The handle of one task, not of the thread that carries it.
 
@@ -56,68 +77,38 @@ class Job(Awaited):
     Threads: may be used from any thread. Only :meth:`result` and :meth:`exception` block.
     """
 
-    __slots__ = (
-        "_awaited",
-        "_capture",
-        "_claim",
-        "_clock",
-        "_exception",
-        "_log",
-        "_loop",
-        "_state",
-        "_task",
-        "_value",
-        "_waiters",
-        "ended",
-        "error",
-        "handle",
-        "id",
-        "name",
-        "output",
-        "should_stop",
-        "started",
-        "thread",
-    )
+    # What most jobs leave as it is for long stands here once: a flood of jobs is made of these objects.
 
-    def __init__(
-        self,
-        task: Callable[..., Any],
-        name: str | None,
-        clock: Clock,
-        capture: RunCapture | None,
-        log: Callable[[str], None],
-        loop: LoopThread | None,
-        awaited: dict[Job, None],
-    ) -> None:
+    #: The task of its coroutine on the event loop; None if it has none.
+    handle: LoopTask | None = None
+    #: Identity of the thread that executes its task; None before one does.
+    thread: int | None = None
+    #: Set by stop(): the task is asked to end.
+    should_stop: bool = False
+    error: ErrorInfo | None = None
+    output: RunOutput | None = None
+    #: UTC epoch seconds, None before it began.
+    started: float | None = None
+    #: UTC epoch seconds, None before it ended.
+    ended: float | None = None
+    _state: JobState = _WAITING
+    _value: Any = None
+    _exception: BaseException | None = None
+    #: Those who wait for the end; made for the first of them.
+    _waiters: list[Waiter] | None = None
+
+    def __init__(self, task: Callable[..., Any], name: str | None, host: JobHost) -> None:
         self.id: int = next(_numbers)
-        self.name: str = name if name is not None else f"job-{self.id}"
-        self._task: Callable[..., Any] | None = task
-        self._clock = clock
-        self._capture = capture
-        self._log = log
-        #: Where its coroutine runs; None: on the thread that executes it.
-        self._loop = loop
-        #: The pool's jobs whose coroutines run there.
-        self._awaited = awaited
-        #: The task of its coroutine on the event loop; None if it has none.
-        self.handle: LoopTask | None = None
-        #: Identity of the thread that executes its task; None before one does.
-        self.thread: int | None = None
-        self._state = JobState.WAITING
-        # Whoever pops the one item decides what becomes of the job: a thread that runs it, or stop().
-        # list.pop is one step of the interpreter, so that no lock is needed.
-        self._claim: list[None] = [None]
-        self._waiters: list[Waiter] = []
-        self._value: Any = None
-        self._exception: BaseException | None = None
-        #: Set by stop(): the task is asked to end.
-        self.should_stop = False
-        self.error: ErrorInfo | None = None
-        self.output: RunOutput | None = None
-        #: UTC epoch seconds, None before it began.
-        self.started: float | None = None
-        #: UTC epoch seconds, None before it ended.
-        self.ended: float | None = None
+        self._name = name
+        self._host = host
+        # Whoever deletes it decides what becomes of the job: a thread that runs it, or stop(). Of two that
+        # delete an attribute one fails, in one step of the interpreter, so that no lock is needed.
+        self._task = task
+
+    @property
+    def name(self) -> str:
+        """What people call it."""
+        return self._name if self._name is not None else f"job-{self.id}"
 
     @property
     def state(self) -> JobState:
@@ -132,7 +123,7 @@ class Job(Awaited):
     @property
     def done(self) -> bool:
         """Whether the job is over: returned, raised or cancelled."""
-        return self._state not in (JobState.WAITING, JobState.RUNNING)
+        return self._has_result()
 
     def stop(self) -> bool:
         """Take the job back if it waits; ask its task to end if it runs.
@@ -146,12 +137,11 @@ class Job(Awaited):
         """
         self.should_stop = True
         try:
-            self._claim.pop()
-        except IndexError:
+            del self._task
+        except AttributeError:
             if self.handle is not None and not self.done:
                 self.handle.cancel()
             return self._state is JobState.CANCELLED
-        self._task = None
         self._exception = JobCancelled(f"job {self.name!r} was stopped before it began; run_job() makes a new one")
         self._end(JobState.CANCELLED)
         return True
@@ -182,7 +172,17 @@ class Job(Awaited):
         return self._value
 
     def _has_result(self) -> bool:
-        return self.done
+        state = self._state
+        return state is not _WAITING and state is not _RUNNING
+
+    def _waiting(self) -> list[Waiter]:
+        # One step, so that two who come at once get the same list. _end() looks at it after it has stored the state,
+        # who waits looks at the state after being listed: one of the two always sees the other.
+        waiters: list[Waiter] = self.__dict__.setdefault("_waiters", [])
+        return waiters
+
+    def _starved(self) -> bool:
+        return self._host._retry_threads()
 
     def _not_yet(self) -> str:
         return f"job {self.name!r} has not ended in time and goes on; wait again or stop() it"
@@ -212,24 +212,25 @@ class Job(Awaited):
 
         Frames of this package are left out. It is a picture of a moving thing: it was true for a moment.
         """
-        text = stack_text(self, self._capture)
+        text = stack_text(self, self._host.capture)
         return text if self.running else ""  # its thread may have gone on to another job
 
     def execute(self, seat: Any = None) -> None:
         """Run the task on this thread, unless it was stopped. For the pool."""
         try:
-            self._claim.pop()
-        except IndexError:
+            task: Any = self._task
+            del self._task
+        except AttributeError:
             return
-        task: Any = self._task
-        self._task = None
-        self.started = self._clock.time()
+        host = self._host
+        self.started = host.clock.time()
         self.thread = get_ident()
-        self._state = JobState.RUNNING
-        if self._capture is not None:
+        self._state = _RUNNING
+        capture = host.capture
+        if capture is not None:
             self.output = RunOutput()
         call = functools.partial(task, _job=self) if _names_job(task) else task
-        result = call_captured(call, self._capture, self.output, self._report, self._hand_over)
+        result = call_captured(call, capture, self.output, self._report, self._hand_over)
         if seat is not None:
             seat.task = None  # before the end is visible: who sees the job done finds its thread paused
         task = call = None
@@ -238,22 +239,24 @@ class Job(Awaited):
 
     def cut_off(self, error: BaseException) -> bool:
         """End the job where a KeyboardInterrupt cut off execute() between two steps; return whether to begin again."""
-        if self._claim:
+        if "_task" in self.__dict__:
             return True
         # Nobody else executes it, but stop() may have taken it back.
         if not self.done and self.handle is None and (self.running or not self.should_stop):
-            self._report(ErrorInfo.of(error, self._capture), error)
+            self._report(ErrorInfo.of(error, self._host.capture), error)
             self._end(JobState.FAILED)
         return False
 
     def _hand_over(self, coroutine: Coroutine[Any, Any, Any]) -> bool:
         """Let the coroutine of the task go on on the event loop, where stop() can cancel it."""
-        if self._loop is None:
+        host = self._host
+        if host._executor.inline:
             return False
-        self._awaited[self] = None
-        self.handle = hand_to_loop(self._loop, coroutine, self._capture, self.output, self._report, self._conclude)
+        host._awaited[self] = None
+        capture = host.capture if self.output is not None else None
+        self.handle = hand_to_loop(host._loop, coroutine, capture, self.output, self._report, self._conclude)
         if self.handle is None:
-            self._awaited.pop(self, None)
+            host._awaited.pop(self, None)
         elif self.should_stop:  # stop() came before there was something to cancel
             self.handle.cancel()
         return self.handle is not None
@@ -263,14 +266,15 @@ class Job(Awaited):
         # The frames would keep every local of the task alive: a note has their text.
         self._exception = raised.with_traceback(None)
         raised.add_note(f"The task's own traceback:\n{error.traceback}")
-        self._log(f"job {self.name!r} failed: {error.line}\n{error.traceback}")
+        self._host._hub.log(f"job {self.name!r} failed: {error.line}\n{error.traceback}")
 
     def _conclude(self, result: Result) -> None:
         """Keep what became of the task."""
-        self._awaited.pop(self, None)
-        state = JobState.DONE
+        if self._host._awaited:
+            self._host._awaited.pop(self, None)
+        state = _DONE
         if result.left is not None:  # SystemExit, which ends a worker, is for a job an error as any other
-            self._report(ErrorInfo.of(result.left, self._capture), result.left)
+            self._report(ErrorInfo.of(result.left, self._host.capture), result.left)
         if result.outcome == STOPPED:
             state = JobState.CANCELLED
             self._exception = JobCancelled(f"job {self.name!r} was stopped; run_job() makes a new one")
@@ -283,9 +287,10 @@ class Job(Awaited):
         self._end(state)
 
     def _end(self, state: JobState) -> None:
-        self.ended = self._clock.time()
+        self.ended = self._host.clock.time()
         self._state = state
-        wake(self._waiters)
+        if self._waiters:
+            wake(self._waiters)
 
     def __repr__(self) -> str:
         """Return a text without state and address."""

@@ -40,7 +40,7 @@ from .output import RunCapture, RunOutput
 from .recorder import Recorder
 from .retry import Retry
 from .runs import ENDED, FAILED, ErrorInfo, RunningRun, RunRecord, outside
-from .schedule import duration_text
+from .schedule import CronTimes, duration_text
 from .starts import Start
 from .states import ACTIVE, WorkerState, next_state
 from .worker import BackgroundWorker
@@ -110,7 +110,7 @@ class Machine:
         self._workers: dict[int, BackgroundWorker] = {}
         self._hub = Hub(clock, self._post)
         self._loop = LoopThread(self._lock)
-        executor.bind(self._lock, self, self._deferred.append)
+        executor.bind(self._lock, self, self._deferred)
         self._finalizer = weakref.finalize(self, _abandon, executor, self._loop)
         self._finalizer.atexit = False
 
@@ -125,7 +125,7 @@ class Machine:
             raise PoolClosed(message)
 
     def _note(self, worker: BackgroundWorker, kind: EventKind, text: str = "") -> None:
-        if not self._hub.silent:
+        if self._hub.feeds or self._hub.subscriptions:
             self._hub.note(worker.id, worker._name, kind, text)
 
     # -- commands of workers (see engine.worker.Host)
@@ -212,6 +212,16 @@ class Machine:
             if self._ready:
                 self._executor.look()
             self._touched = None  # last, because this too may be cut off
+
+    def _retry_threads(self) -> bool:
+        """Try again to start a thread, where work waits because none could be; return whether that is still so."""
+        executor = self._executor
+        if executor.starved and not self._lock._is_owned():
+            with self._lock:
+                executor.look()
+            if self._deferred:
+                self._flush()
+        return executor.starved
 
     def _flush(self) -> None:
         """Carry out what was put off while the lock was held; a call from inside leaves it to the outer one."""
@@ -395,9 +405,8 @@ class Machine:
         run.thread = get_ident()
         if capture is not None:
             run.output = output = RunOutput()
-        report = functools.partial(self._report, worker, run)
-        hand_over = None if self._executor.inline else functools.partial(self._hand_over, worker, run, capture, output)
-        return call_captured(run.start.call, capture, output, report, hand_over)
+        hand_over = None if self._executor.inline else self._hand_over
+        return call_captured(run.start.call, capture, output, self._report, hand_over, worker, run)
 
     def _report(self, worker: BackgroundWorker, run: RunningRun, error: ErrorInfo, raised: BaseException) -> None:
         if worker._keep_frames:
@@ -408,14 +417,13 @@ class Machine:
         self,
         worker: BackgroundWorker,
         run: RunningRun,
-        capture: RunCapture | None,
-        output: RunOutput | None,
         coroutine: Coroutine[Any, Any, Any],
     ) -> bool:
         """Let the rest of a run, a coroutine, go on on the event loop; False if it has to be awaited here."""
+        capture = self.capture if run.output is not None else None
         report = functools.partial(self._report, worker, run)
         ended = functools.partial(self._close_run, worker, run)
-        run.handle = handle = hand_to_loop(self._loop, coroutine, capture, output, report, ended)
+        run.handle = handle = hand_to_loop(self._loop, coroutine, capture, run.output, report, ended)
         if handle is not None:
             run.cancel_with(handle.cancel)
         return handle is not None
@@ -446,30 +454,25 @@ class Machine:
         if type(worker) is _Watchdog:
             self._mark_overdue(worker, token)
             return None
-        return self._begin(worker, token, due)
-
-    def _begin(self, worker: BackgroundWorker, token: int, due: float) -> RunningRun | None:
         start = worker._start
         if worker._token != token or start is None:
             return None
         worker._token = 0
         if start.wall is not None and not start.now and start.retry_at is None:
-            now = self.clock.monotonic()
-            left = start.look_at_wall(now, self.clock.time())
-            if left > 0:
+            now, wall = self.clock.monotonic(), self.clock.time()
+            due = now + (start.wall + start.jitter - wall)
+            if due > now:
+                start.look_at_wall(now, wall)
                 self._settle(worker)
                 return None
-            due = now + left
-        if self._is_over(worker, start, self.clock.time()):
+        if (worker._max_count is not None or worker._until is not None) and self._is_over(worker, start):
             self._stop(worker)
             self._settle(worker)
             return None
-        start.begin()
-        start.state = next_state(start.state, "begin", worker._name)
+        start.begin(worker._name)
         run = RunningRun(self.clock, start, due)
         worker._busy = run
-        if start.attempt == 1:
-            worker.run_count += 1
+        worker.run_count += start.attempt == 1
         if worker._timeout is not None:
             run.watchdog = watchdog = _Watchdog(worker, run)
             overdue_at = self.clock.monotonic() + worker._timeout
@@ -495,17 +498,17 @@ class Machine:
         start: Start = run.start
         self._note_result(worker, run, result, now)
         worker._busy = None
-        if start is worker._start and start.state in ACTIVE:
+        present = start is worker._start
+        if present and start.state in ACTIVE:
             self._advance(worker, start, result, now)
-        if worker._state is WorkerState.STOPPING:
+        elif worker._state is WorkerState.STOPPING:
             worker._state = next_state(worker._state, "last", worker._name)
         if worker._waiters:
             worker._wake_waiters()
-        if on_crew and start is worker._start and start.state is WorkerState.WAITING and not worker._endings:
+        if on_crew and present and start.state is WorkerState.WAITING and not worker._endings:
             # The common case: this thread looks at the queue itself before it parks.
             due = start.next_due(now)
             self._deadlines.push(due, worker)
-            self._executor.rearmed(due)
             return
         self._settle(worker)
 
@@ -527,7 +530,7 @@ class Machine:
         if error is not None and run.start is worker._start:
             worker.failure_count += 1
             worker.last_error = error
-        if not self._hub.silent:
+        if self._hub.feeds or self._hub.subscriptions:
             kind, text = (EventKind.RUN, "") if error is None else (EventKind.FAILED, error.line)
             self._hub.note(worker.id, worker._name, kind, text)
 
@@ -543,19 +546,27 @@ class Machine:
             return
         start.counted += 1
         start.failures = start.failures + 1 if failed else 0
-        wall = self.clock.time()
-        over = result.outcome == ENDED or self._is_over(worker, start, wall)
-        if not over:
-            worker.missed_count += start.advance(now, wall, interval=worker._interval, jitter=worker._jitter)
-            following = start.wall if start.wall is not None else wall + (start.due - now)
-            over = start.due == math.inf or self._is_over(worker, start, following)
-        if over:
+        if result.outcome == ENDED or self._is_over(worker, start) or not self._move_on(worker, start, now):
             worker._ended_itself = True
-            worker._state = next_state(worker._state, "last", worker._name)
+            start.state = next_state(start.state, "last", worker._name)
             return
-        worker._state = next_state(worker._state, "again", worker._name)
+        if start.state is WorkerState.RUNNING:
+            start.state = WorkerState.WAITING
+        else:
+            start.state = next_state(start.state, "again", worker._name)
         if worker._max_failures is not None and start.failures >= worker._max_failures:
             self._break(worker, start, result)
+
+    def _move_on(self, worker: BackgroundWorker, start: Start, now: float) -> bool:
+        """Choose the slot after a run; return whether there is one."""
+        by_wall = type(start.schedule) is CronTimes or worker._until is not None
+        wall = self.clock.time() if by_wall else 0.0  # nobody looks at it
+        worker.missed_count += start.advance(now, wall, interval=worker._interval, jitter=worker._jitter)
+        if start.due == math.inf:
+            return False
+        if worker._until is None:
+            return True
+        return (start.wall if start.wall is not None else wall + (start.due - now)) <= worker._until
 
     def _try_again(self, worker: BackgroundWorker, start: Start, now: float) -> bool:
         """Have a failed run repeated, if its worker's retry allows it; return whether it is."""
@@ -580,11 +591,10 @@ class Machine:
         worker.pause_reason = f"paused after {start.failures} failures in a row: {line}"
         self._note(worker, EventKind.PAUSED, worker.pause_reason)
 
-    @staticmethod
-    def _is_over(worker: BackgroundWorker, start: Start, wall: float) -> bool:
-        """Return whether no run may begin any more at `wall` (UTC epoch seconds)."""
+    def _is_over(self, worker: BackgroundWorker, start: Start) -> bool:
+        """Return whether no run may begin any more."""
         limit, until = worker._max_count, worker._until
-        return (limit is not None and start.counted >= limit) or (until is not None and wall > until)
+        return (limit is not None and start.counted >= limit) or (until is not None and self.clock.time() > until)
 
     def _finish(self, worker: BackgroundWorker, start: Start) -> None:
         """Call `finished` of an ended start on this thread."""
@@ -711,7 +721,7 @@ class Machine:
         self.closed = True
         self._finalizer.detach()  # what it would end is the parent's
         self._lock = cast("OwnedLock", threading.RLock())
-        self._executor.bind(self._lock, self, self._deferred.append)
+        self._executor.bind(self._lock, self, self._deferred)
         self._executor.after_fork()
         self._loop = LoopThread(self._lock)
         self._loop.close(0)

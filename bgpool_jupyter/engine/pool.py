@@ -367,9 +367,7 @@ class WorkerPool(Machine):
             check_callable(task, "task")
         if self.closed:
             self._refuse_if_closed()
-        loop = None if self._executor.inline else self._loop
-        checked = name if name is None else check_name(name)
-        job = Job(task, checked, self.clock, self.capture, self._hub.log, loop, self._awaited)
+        job = Job(task, name if name is None else check_name(name), self)
         self._jobs.append(job)
         self._ready.append(job)
         self._executor.submitted()
@@ -435,6 +433,7 @@ class WorkerPool(Machine):
 
     def jobs(self) -> list[Job]:
         """Return the jobs that wait, those that run, and the last 50 that were made, oldest first."""
+        self._retry_threads()
         known = [*self._jobs, *self._ready, *self._executor.tasks(), *self._awaited.copy()]
         return sorted({task for task in known if isinstance(task, Job)}, key=lambda job: job.id)
 

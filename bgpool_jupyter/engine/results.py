@@ -41,24 +41,34 @@ class _LoopWaiter:
             self.future.set_result(None)
 
 
-def wait_until(ready: Callable[[], bool], waiters: list[Waiter], timeout: float | None) -> bool:
+#: Seconds between two attempts of who waits to help a pool that has no threads.
+_RETRY = 0.05
+
+
+def wait_until(
+    ready: Callable[[], bool], waiters: list[Waiter], timeout: float | None, starved: Callable[[], bool]
+) -> bool:
     """Block until `ready()` holds or `timeout` seconds (None: no limit) are over; return whether it holds.
+
+    After a moment `starved()` is asked, and again and again while it is true: asking helps.
 
     The side that makes it hold does so first and then wakes the waiters; this side lists its waiter
     first and then looks. One of the two always sees the other.
     """
-    if ready() or timeout == 0:
+    if timeout == 0:
         return ready()
     end = math.inf if timeout is None else monotonic() + timeout
     waiter = allocate_lock()
     waiter.acquire()
     waiters.append(waiter)
+    longest = _RETRY
     try:
         while not ready():
             left = end - monotonic()
             if left <= 0:
                 return False
-            waiter.acquire(timeout=min(left, TIMEOUT_MAX))
+            if not waiter.acquire(timeout=min(left, longest)):
+                longest = _RETRY if starved() else TIMEOUT_MAX
         return True
     finally:
         waiters.remove(waiter)
@@ -88,7 +98,13 @@ class Awaited:
 
     __slots__ = ()
 
-    _waiters: list[Waiter]
+    def _waiting(self) -> list[Waiter]:
+        """Return the list of those who wait."""
+        raise NotImplementedError
+
+    def _starved(self) -> bool:
+        """Try again to start a thread, where work waits because none could be; return whether that is still so."""
+        raise NotImplementedError
 
     def _has_result(self) -> bool:
         raise NotImplementedError
@@ -102,10 +118,12 @@ class Awaited:
         raise NotImplementedError
 
     def _wait(self, timeout: float | None) -> None:
-        if not wait_until(self._has_result, self._waiters, check_timeout(timeout)):
+        if timeout is not None:
+            timeout = check_timeout(timeout)
+        if not self._has_result() and not wait_until(self._has_result, self._waiting(), timeout, self._starved):
             raise JobTimeout(self._not_yet())
 
     def __await__(self) -> Generator[Any, None, Any]:
         """Wait in a coroutine, as ``await job``; the rest is as in ``result()``."""
-        yield from await_until(self._has_result, self._waiters)
+        yield from await_until(self._has_result, self._waiting())
         return self._result()

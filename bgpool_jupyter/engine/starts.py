@@ -14,7 +14,7 @@ from .arguments import safe_repr
 from .errors import ArgumentTypeError
 from .runs import ErrorInfo
 from .schedule import SLICE, CronTimes, FixedDelay, FixedRate, Once, Schedule
-from .states import WorkerState
+from .states import WorkerState, next_state
 
 __all__ = ["Signature", "Start"]
 
@@ -197,8 +197,10 @@ class Start:
             return self.retry_at
         return self.due if self.wall is not None else self.due + self.jitter
 
-    def begin(self) -> None:
-        """Note that a run begins. An attempt at a failed run belongs where that run belonged."""
+    def begin(self, name: str) -> None:
+        """Note that a run of the worker called `name` begins. An attempt at a failed run belongs where that run did."""
+        waits = self.state is WorkerState.WAITING  # the common case, without the look-up
+        self.state = WorkerState.RUNNING if waits else next_state(self.state, "begin", name)
         if self.retry_at is None:
             self.beside = self.now
         self.now = False
@@ -217,7 +219,15 @@ class Start:
         `interval` and `jitter` are the worker's present ones: where the interval was changed, the grid
         is laid anew from the slot that was just run. A run beside the grid leaves it as it is.
         """
+        schedule = self.schedule
         self.attempt = 1
+        if type(schedule) is FixedRate and not jitter and not self.beside and self.moved is None:
+            due = schedule.slot(self.index + 1)
+            if due >= end and schedule.interval == interval:  # by far the most common case
+                self.jitter = 0.0
+                self.index += 1
+                self.due = due
+                return 0
         self.jitter = random.uniform(0.0, jitter) if jitter else 0.0
         missed = self._advance(end, wall_end, interval)
         if self.moved is not None:

@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from bgpool_jupyter.engine import crew
+from bgpool_jupyter.engine import seats
 
 from .harness import PATIENCE, in_a_process, short_or_long
 
@@ -127,7 +127,7 @@ class TestRefusals:
         def refuse(*_):
             raise RuntimeError("can't start new thread")
 
-        monkeypatch.setattr(crew, "start_new_thread", refuse)
+        monkeypatch.setattr(seats.Seat, "start", refuse)
         ran = threading.Event()
         worker = live.new_actor(ran.set, dispose=False).start()
         job = live.run_job(lambda: "late")
