@@ -3,9 +3,9 @@
     python benchmarks/journal_cost.py [--seconds 4] [--rounds 15] [--interval 0.1] [--workers 1]
 
 Two bodies: one that does nothing, which shows the journal's cost alone, and a poll: it reads a page from a server on
-this machine, over HTTP, parses its JSON and returns a number. The worker runs all the time; the journal is taken from it
-and given back by turns. Shown is the median of the differences of neighbours, in microseconds a run and in per cent of
-the time without.
+this machine, over HTTP, parses its JSON and returns a number. The worker runs all the time; the journal is taken from
+it and given back by turns. Shown is the median of the differences of neighbours, in microseconds a run and in per
+cent of the time without.
 """
 
 from __future__ import annotations

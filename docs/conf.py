@@ -41,7 +41,7 @@ python_maximum_signature_line_length = 100
 nitpicky = True
 # Links into other projects' pages would need the network. Names of our own have to resolve.
 nitpick_ignore_regex = [
-    (r"py:.*", r"(_thread|anywidget|collections|concurrent|datetime|fnmatch|logging|t|threading|traitlets)(\..*)?"),
+    (r"py:.*", r"(_thread|anywidget|collections|concurrent|datetime|fnmatch|logging|os|t|threading|traitlets)(\..*)?"),
     # How attributes get two spellings and checks is the engine's affair.
     (r"py:class", r"bgpool_jupyter\.engine\.(settings\..*|pool\.Callback)|bgpool_jupyter\.background\._Live"),
 ]

@@ -389,14 +389,21 @@ def test_card_is_escaped(hostile):
 
 def test_remarks_have_a_mark_and_a_sentence():
     pool = make_pool()
-    worker = pool.new_worker(1, lambda: None, name="slow<i>").start()
-    pool.suspend()
-    pool.clock.advance(60)
-    table = WorkerTable([worker], clock=pool.clock.time)
-    assert " ⚠  " in repr(table)
-    assert "\n\n⚠ slow<i>: silent for 1 min: no run has ended" in repr(table)
-    assert ">⚠ slow&lt;i&gt;: silent for 1 min" in table._repr_html_()
-    assert "silent" not in repr(WorkerTable([worker], details=False))
+
+    def call(_worker):
+        assert _worker.should_stop is False
+        pool.clock.advance(60)
+        table = WorkerTable([_worker], clock=pool.clock.time)
+        shown.extend([repr(table), table._repr_html_(), repr(WorkerTable([_worker], details=False))])
+
+    shown = []
+    pool.new_worker(1, call, name="slow<i>", max_count=1).start()
+    pool.run_due()
+    text, html, brief = shown
+    assert " ⚠  " in text
+    assert "\n\n⚠ slow<i>: silent for 1 min: no run has ended" in text
+    assert ">⚠ slow&lt;i&gt;: silent for 1 min" in html
+    assert "silent" not in brief
 
 
 def test_mark_fits_beside_every_state():

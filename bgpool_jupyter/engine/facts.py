@@ -29,6 +29,11 @@ class Host(Protocol):
 
     capture: RunCapture | None
 
+    @property
+    def suspended(self) -> bool:
+        """Whether the runs of all workers are held."""
+        ...
+
     def start_worker(self, worker: Any, kwargs: dict[str, Any], /) -> None:
         """Start the worker with these arguments."""
 

@@ -67,7 +67,7 @@ def _overruns(interval: float | None, durations: Sequence[float]) -> Lint | None
         return None
     return Lint(
         OVERRUNS,
-        f"overruns its interval: the last {len(durations)} runs took {duration_text(mean)} on average, "
+        f"overruns its interval: the last {len(durations)} runs took {_rough(mean)} on average, "
         f"the interval is {duration_text(interval)}",
     )
 
@@ -76,12 +76,15 @@ def _deaf(run: RunningRun | None) -> Lint | None:
     # A coroutine is cancelled where it waits, and has no flag to look at.
     if run is None or run.handle is not None or run.start.looked or (age := run.elapsed()) <= DEAF_AFTER:
         return None
-    return Lint(DEAF, f"never looks at the stop flag: in flight for {duration_text(age)}, and stop() cannot end it")
+    return Lint(DEAF, f"never looks at the stop flag: in flight for {_rough(age)}, and stop() cannot end it")
 
 
 def _silent(interval: float | None, silence: float | None) -> Lint | None:
     if interval is None or silence is None or silence <= max(_LEAST_SILENCE, SILENT_AFTER * interval):
         return None
-    return Lint(
-        SILENT, f"silent for {duration_text(silence)}: no run has ended, the interval is {duration_text(interval)}"
-    )
+    return Lint(SILENT, f"silent for {_rough(silence)}: no run has ended, the interval is {duration_text(interval)}")
+
+
+def _rough(seconds: float) -> str:
+    """Return a measured duration for people, with three figures."""
+    return duration_text(float(f"{seconds:.3g}"))

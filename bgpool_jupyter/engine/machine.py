@@ -701,6 +701,11 @@ class Machine:
         self._deadlines.cancel(worker)
         self._hub.changed(worker.id)
 
+    @property
+    def suspended(self) -> bool:
+        """Whether suspend() holds the runs of all workers."""
+        return self._executor.suspended
+
     def suspend(self) -> None:
         """Let no worker's run begin before resume(); runs in flight and jobs go on."""
         self._executor.suspended = True

@@ -163,10 +163,12 @@ class WorkerReadings(WorkerFacts):
             return self.pause_reason or "paused until it is resumed"
         if start is None or state not in ACTIVE:
             return "not started yet" if start is None else "stopped; nothing more happens before it is started again"
-        if state is WorkerState.WAITING and start.retry_at is not None and not start.now:
+        if state is WorkerState.WAITING and start.retry_at is not None and not (start.now or self._host.suspended):
             retry = self._retry
             limit = f" of {retry.attempts}" if retry is not None and retry.attempts is not None else ""
             return f"tries again at {_clock_text(self._host.epoch(start.retry_at))} (attempt {start.attempt}{limit})"
+        if self._host.suspended and state is WorkerState.WAITING:
+            return "waits for the pool, which is suspended; its resume() lets all go on"
         following = self.next_run_time
         if following is not None:
             return f"runs again at {_clock_text(following)}"
@@ -178,9 +180,11 @@ class WorkerReadings(WorkerFacts):
         Kinds are "overruns" (the last runs took longer than the interval), "deaf" (a run in flight for long and
         none of this start ever looked at the stop flag) and "silent" (no run has ended for five intervals).
         """
-        start, state = self._start, self._state
-        if start is None or state not in ACTIVE:
+        start, state, run = self._start, self._state, self.current
+        if start is None or (state not in ACTIVE and run is None):
             return []
+        if state not in ACTIVE:  # what is stopping is told only why it does not stop
+            return lints(interval=None, on_grid=None, durations=(), run=run, silence=None)
         interval = None if self.is_actor or self.cron is not None else self._interval
         records = self._records
         try:
@@ -191,8 +195,10 @@ class WorkerReadings(WorkerFacts):
             interval=interval,
             on_grid=interval if self._run_on_time else None,
             durations=durations,
-            run=self.current,
-            silence=None if state is WorkerState.PAUSED else self._host.monotonic() - start.heard,
+            run=run,
+            silence=None
+            if state is WorkerState.PAUSED or self._host.suspended
+            else self._host.monotonic() - start.heard,
         )
 
     def stack(self) -> str:

@@ -89,17 +89,19 @@ def _number(connection: sqlite3.Connection, query: str) -> int:
 
 def _version(connection: sqlite3.Connection, path: Path, known: int) -> int:
     """Return the version of the tables, 0 for an empty file; refuse what is none of ours."""
-    version = _number(connection, "PRAGMA user_version")
-    application = _number(connection, "PRAGMA application_id")
-    empty = not _number(connection, "SELECT count(*) FROM sqlite_schema")
-    if not (application == _APPLICATION or (empty and version == application == 0)):
+    # In one statement, because another process may make the tables between two.
+    version, application, tables = connection.execute(
+        "SELECT user_version, application_id, (SELECT count(*) FROM sqlite_schema) "
+        "FROM pragma_user_version, pragma_application_id"
+    ).fetchone()
+    if not (application == _APPLICATION or version == application == tables == 0):
         raise JournalRefused(f"{path} is a database of another program; give another path for the journal")
     if version > known:
         raise JournalRefused(
             f"{path} was written by a newer bgpool-jupyter (version {version} of the tables, this one knows {known}); "
             "update this one, or give another path for the journal"
         )
-    return version
+    return int(version)
 
 
 def _migrate(connection: sqlite3.Connection, path: Path, migrations: Sequence[Sequence[str]], timeout: float) -> None:

@@ -13,6 +13,7 @@ Locks
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import logging
 import os
@@ -124,8 +125,7 @@ class Journal:
         self._warn = _logger.warning if warn is None else warn
         self._warned = False
         #: Whether began() and ended() take anything.
-        self._open = True
-        self._closing = False
+        self._open, self._closing = True, False
         #: The runs in flight. Single dict operations need no lock.
         self._flying: dict[RunningRun, BackgroundWorker] = {}
         self._ended: deque[tuple[BackgroundWorker, RunningRun, RunRecord]] = deque()
@@ -359,14 +359,9 @@ class Journal:
         self._texts.clear()
         self.problem = ""
         self._delay, self._retry_at = _RETRY_FIRST, 0.0
-        self._tidy(self._store)
+        with contextlib.suppress(sqlite3.Error, OSError):  # what was to be written is written; next time
+            self._store.prune()
         return True
-
-    def _tidy(self, store: Store) -> None:
-        try:
-            store.prune()
-        except (sqlite3.Error, OSError):
-            return  # what was to be written is written; next time
 
     # -- trouble
 
@@ -406,8 +401,7 @@ class Journal:
         store, self._store = self._store, None
         if store is not None:
             store.close(for_good=True)
-        self._ended.clear()
-        self._flying.clear()
+        self._ended, self._flying = deque(), {}
         self._noted.clear()
         self._rows.clear()
         self._texts.clear()

@@ -313,7 +313,7 @@ def _register(pool: WorkerPool, plans: list[_Plan], title: str) -> list[Backgrou
 
 def _start_paused(pool: WorkerPool, worker: BackgroundWorker) -> None:
     """Start and pause a worker; no run can begin between the two, because none can begin in the whole pool."""
-    suspended = pool._executor.suspended  # noqa: SLF001 - what a person suspended stays suspended
+    suspended = pool.suspended  # what a person suspended stays suspended
     pool.suspend()
     try:
         worker.start()

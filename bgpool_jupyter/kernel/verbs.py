@@ -152,7 +152,7 @@ class Verbs:
             workers += some_workers
             jobs += some_jobs
         stacks = [worker_stack(worker) for worker in dict.fromkeys(workers)]
-        stacks += [job_stack(job, pool.capture, pool.clock.time()) for job in dict.fromkeys(jobs)]
+        stacks += [job_stack(job, pool.clock.time()) for job in dict.fromkeys(jobs)]
         nothing = "no run is in flight" if not names else f"no run of {', '.join(map(clean_text, names))} is in flight"
         for entry in [entry for entry in stacks if entry is not None] or [LogEntry(nothing, [])]:
             self._show(entry)

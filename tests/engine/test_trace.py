@@ -184,6 +184,29 @@ class TestLints:
         pool.clock.advance(100)
         assert worker.lints() == []
 
+    def test_a_suspended_pool_is_not_silent(self, pool):
+        worker = pool.new_worker(1, lambda: None).start()
+        pool.run_due()
+        pool.suspend()
+        pool.clock.advance(100)
+        assert worker.lints() == []
+        assert worker.outlook == "waits for the pool, which is suspended; its resume() lets all go on"
+
+    def test_what_is_stopping_still_says_why_it_goes_on(self, pool):
+        seen = []
+
+        def call():
+            pool.clock.advance(5.0012)
+            worker.stop()
+            pool.clock.advance(5.5)
+            seen.append((worker.status, [lint.text for lint in worker.lints()]))
+
+        worker = pool.new_worker(1, call).start()
+        pool.run_due()
+        text = "never looks at the stop flag: in flight for 10.5 s, and stop() cannot end it"
+        assert seen == [("stopping", [text])]
+        assert worker.lints() == []
+
 
 class TestOutlook:
     def test_in_every_state(self, pool):

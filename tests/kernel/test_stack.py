@@ -71,7 +71,7 @@ def test_job_that_waits_in_an_event_loop(shell, gate, capsys):
     shell.run_cell("import asyncio\nasync def wait():\n    gate.entered.set()\n    await asyncio.sleep(30)\n")
     shell.run_cell("%bgjob -n waits wait()", store_history=True)
     assert gate.entered.wait(30)
-    eventually(lambda: "waits in an event loop)" in stack(shell, capsys, "waits"), 30, "the job sleeps")
+    eventually(lambda: "await asyncio.sleep(30)" in stack(shell, capsys, "waits"), 30, "the job sleeps")
 
 
 def test_coroutine(shell, gate, capsys):
