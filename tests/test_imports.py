@@ -20,7 +20,7 @@ FILES = {
     "engine": (
         "errors arguments clock cron schedule deadlines globs output coroutines results loop retry states "
         "settings events runs frames lints stacks calls jobs starts snapshots previews facts readings worker "
-        "recorder executors seats watch crew machine pool __init__"
+        "recorder executors seats watch crew machine runner pool __init__"
     ),
     "kernel": (
         "__init__ times options grammar naming ownership capture inputs cells definitions reports stacks "

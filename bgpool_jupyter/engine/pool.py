@@ -1,4 +1,4 @@
-"""WorkerPool: what people call. What then happens to a worker is decided in :mod:`.machine`."""
+"""WorkerPool: what people call. What becomes of a worker is decided in :mod:`.machine`, its runs in :mod:`.runner`."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ from .executors import Executor
 from .frames import history_frame, run_row
 from .globs import matcher
 from .jobs import Balance, Job
-from .machine import Machine
 from .retry import Retry, check_retry
+from .runner import Runner
 from .settings import check_timeout_setting
 from .states import ACTIVE, WorkerState
 from .worker import BackgroundWorker, WorkerSnapshot
@@ -48,7 +48,7 @@ Callback = TypeVar("Callback", bound=Callable[..., Any])
 _pools: weakref.WeakSet[WorkerPool] = weakref.WeakSet()
 
 
-class WorkerPool(Machine):
+class WorkerPool(Runner):
     """Runs workers, actors and jobs on pooled threads.
 
     Parameters
