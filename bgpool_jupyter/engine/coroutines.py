@@ -1,4 +1,4 @@
-"""Coroutines that are run to their end on the calling thread: those of jobs, and all in virtual time."""
+"""Coroutines that are run to their end on the calling thread: in virtual time, and where the pool has no loop."""
 
 from __future__ import annotations
 

@@ -15,8 +15,8 @@ Guarantees
     The watch is handed over before a callback is called, because a callback may block: see :mod:`.watch`.
 
     Where the system has no thread to give, work waits for a thread that becomes free. If there is none
-    at all, every later call of the pool tries again, and whoever waits for a result does so 20 times a
-    second. Nobody else can: what could try by itself would need a thread.
+    at all, every later call of the pool tries again, and whoever waits for a result, blocked, does so
+    within a second and then 20 times a second. Nobody else can: what could try by itself would need a thread.
 
 Locks
     One lock, the pool's, guards everything here but `ready`, a deque that is filled and drained
@@ -136,6 +136,9 @@ class ThreadCrew(Watch):
             surplus = self._balance.surplus(*self.counts())
             for seat in self._paused()[:surplus]:
                 self._dismiss(seat)
+        # The thread is about to execute something, perhaps for long: what a __del__ put off meanwhile is not to wait.
+        if self._deferred and (runs := self._runs()) is not None:
+            runs._flush()
 
     def kill(self, timeout: float) -> None:
         """Let every paused thread end and wait for them, at most `timeout` seconds."""

@@ -59,7 +59,8 @@ class Deadlines(Generic[Q]):
             return
         item._token = 0
         self._dead += 1
-        if self._dead > _COMPACT_FROM and self._dead * 2 > len(self.heap):
+        # A heap in which nothing lives is emptied at once, so that it keeps nobody alive.
+        if self._dead >= len(self.heap) or (self._dead > _COMPACT_FROM and self._dead * 2 > len(self.heap)):
             kept = list(self.live())
             heapq.heapify(kept)
             self.heap[:] = kept  # one step: a call that is cut off leaves the old heap or the new one

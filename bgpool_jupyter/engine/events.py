@@ -193,44 +193,43 @@ class Hub:
     def __init__(self, clock: Clock, post: Callable[[Subscription], None]) -> None:
         self._clock = clock
         self._post = post
-        # Tuples that are replaced, never changed: who iterates needs no lock.
-        self.feeds: tuple[ChangeFeed, ...] = ()
-        self.subscriptions: tuple[Subscription, ...] = ()
+        # Sets in the order of their making, changed by single steps of the interpreter and iterated in a copy that
+        # is made by one: nobody needs a lock, and of two who come or go at once neither is lost.
+        self.feeds: dict[ChangeFeed, None] = {}
+        self.subscriptions: dict[Subscription, None] = {}
         self.logger: Callable[[str], object] | None = None
 
     def watch(self) -> ChangeFeed:
         """Return a new feed."""
         feed = ChangeFeed(self._unwatch)
-        self.feeds = (*self.feeds, feed)
+        self.feeds[feed] = None
         return feed
 
     def _unwatch(self, feed: ChangeFeed) -> None:
-        self.feeds = tuple(other for other in self.feeds if other is not feed)
+        self.feeds.pop(feed, None)
 
     def subscribe(self, callback: Callable[[PoolEvent], object]) -> Subscription:
         """Return a new subscription."""
         subscription = Subscription(callback, self.log)
-        self.subscriptions = (*[s for s in self.subscriptions if not s.closed], subscription)
+        for other in list(self.subscriptions):
+            if other.closed:
+                self.subscriptions.pop(other, None)
+        self.subscriptions[subscription] = None
         return subscription
-
-    @property
-    def silent(self) -> bool:
-        """Whether nobody wants to be told of changes and events."""
-        return not self.feeds and not self.subscriptions
 
     def changed(self, worker_id: int) -> None:
         """Tell the feeds that a worker changed."""
-        for feed in self.feeds:
+        for feed in list(self.feeds):
             feed.mark(worker_id)
 
     def note(self, worker_id: int, name: str, kind: EventKind, text: str = "") -> None:
         """Tell feeds and subscribers that something happened to a worker."""
-        for feed in self.feeds:
+        for feed in list(self.feeds):
             feed.mark(worker_id)
         if not self.subscriptions:
             return
         event = PoolEvent(kind, worker_id, name, self._clock.time(), text)
-        for subscription in self.subscriptions:
+        for subscription in list(self.subscriptions):
             if subscription.put(event):
                 self._post(subscription)
 
@@ -247,9 +246,9 @@ class Hub:
 
     def close(self) -> None:
         """End every feed and subscription."""
-        for feed in self.feeds:
+        for feed in list(self.feeds):
             feed.close()
-        for subscription in self.subscriptions:
+        for subscription in list(self.subscriptions):
             subscription.close()
-        self.feeds = ()
-        self.subscriptions = ()
+        self.feeds.clear()
+        self.subscriptions.clear()

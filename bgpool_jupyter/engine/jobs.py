@@ -47,7 +47,7 @@ class JobState(enum.Enum):
 
 
 # A look-up in an Enum costs more than one in a module.
-_WAITING, _RUNNING, _DONE = JobState.WAITING, JobState.RUNNING, JobState.DONE
+_WAITING, _RUNNING, _DONE, _CANCELLED = JobState.WAITING, JobState.RUNNING, JobState.DONE, JobState.CANCELLED
 
 
 class JobHost(Protocol):
@@ -142,8 +142,10 @@ class Job(Awaited):
             if self.handle is not None and not self.done:
                 self.handle.cancel()
             return self._state is JobState.CANCELLED
-        self._exception = JobCancelled(f"job {self.name!r} was stopped before it began; run_job() makes a new one")
-        self._end(JobState.CANCELLED)
+        # In the step after the one that took the task away: a KeyboardInterrupt between the two does not happen, and
+        # one that comes later finds a job that has ended.
+        self._state = _CANCELLED
+        self._end(_CANCELLED)
         return True
 
     def result(self, timeout: float | None = None) -> Any:
@@ -167,9 +169,16 @@ class Job(Awaited):
         return self._result()
 
     def _result(self) -> Any:
-        if self._exception is not None:
-            raise self._exception.with_traceback(None)  # without the frames of those who asked before
+        error = self._raised()
+        if error is not None:
+            raise error.with_traceback(None)  # without the frames of those who asked before
         return self._value
+
+    def _raised(self) -> BaseException | None:
+        if self._exception is None and self._state is _CANCELLED:
+            message = f"job {self.name!r} was stopped before it began; run_job() makes a new one"
+            self._exception = JobCancelled(message)
+        return self._exception
 
     def _has_result(self) -> bool:
         state = self._state
@@ -203,9 +212,10 @@ class Job(Awaited):
             If it was stopped before it began, or its coroutine while it ran.
         """
         self._wait(timeout)
-        if self._state is JobState.CANCELLED and self._exception is not None:
-            raise self._exception
-        return self._exception
+        error = self._raised()
+        if self._state is _CANCELLED and error is not None:
+            raise error
+        return error
 
     def stack(self) -> str:
         """Return where the task stands, as the lines of a traceback; "" if it does not run.
@@ -231,6 +241,8 @@ class Job(Awaited):
             self.output = RunOutput()
         call = functools.partial(task, _job=self) if _names_job(task) else task
         result = call_captured(call, capture, self.output, self._report, self._hand_over)
+        if result is not None and result.left is not None:
+            self._report(ErrorInfo.of(result.left, capture), result.left)  # calls the logger, which may ask the pool
         if seat is not None:
             seat.task = None  # before the end is visible: who sees the job done finds its thread paused
         task = call = None
@@ -264,7 +276,7 @@ class Job(Awaited):
     def _report(self, error: ErrorInfo, raised: BaseException) -> None:
         self.error = error
         # The frames would keep every local of the task alive: a note has their text.
-        self._exception = raised.with_traceback(None)
+        self._exception = _without_frames(raised)
         raised.add_note(f"The task's own traceback:\n{error.traceback}")
         self._host._hub.log(f"job {self.name!r} failed: {error.line}\n{error.traceback}")
 
@@ -273,7 +285,7 @@ class Job(Awaited):
         if self._host._awaited:
             self._host._awaited.pop(self, None)
         state = _DONE
-        if result.left is not None:  # SystemExit, which ends a worker, is for a job an error as any other
+        if result.left is not None and self._exception is None:  # SystemExit is for a job an error as any other
             self._report(ErrorInfo.of(result.left, self._host.capture), result.left)
         if result.outcome == STOPPED:
             state = JobState.CANCELLED
@@ -295,6 +307,22 @@ class Job(Awaited):
     def __repr__(self) -> str:
         """Return a text without state and address."""
         return f"Job({self.name!r})"
+
+
+def _without_frames(raised: BaseException) -> BaseException:
+    """Take the frames from an exception and from those that it followed or holds."""
+    seen: set[int] = set()
+    others: list[BaseException | None] = [raised]
+    while others:
+        error = others.pop()
+        if error is None or id(error) in seen:
+            continue
+        seen.add(id(error))
+        error.__traceback__ = None
+        others += (error.__cause__, error.__context__)
+        if isinstance(error, BaseExceptionGroup):
+            others += error.exceptions
+    return raised
 
 
 def _names_job(task: Any) -> bool:

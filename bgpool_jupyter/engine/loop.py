@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import logging
 import threading
+from _thread import get_ident
 from collections.abc import Callable, Coroutine
 from contextlib import AbstractContextManager
 from typing import Any
@@ -23,12 +24,14 @@ class LoopTask:
     Threads: may be used from any thread; returns at once.
     """
 
-    __slots__ = ("_loop", "task")
+    __slots__ = ("_loop", "task", "thread")
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
         #: None until the loop has taken it up.
         self.task: asyncio.Task[Any] | None = None
+        #: Identity of the loop's thread; None until then.
+        self.thread: int | None = None
 
     def cancel(self) -> None:
         """Cancel the task. May be called more than once."""
@@ -70,6 +73,7 @@ class LoopThread:
             handle = LoopTask(loop)
 
             def begin() -> None:
+                handle.thread = get_ident()
                 handle.task = task = loop.create_task(coroutine)
                 task.add_done_callback(ended)
 

@@ -211,12 +211,12 @@ class Machine:
         start.state = next_state(worker._state, "start", worker._name)
         if worker._start is not None and not worker._start.ended:
             start.previous = worker._start
+        self._workers[worker.id] = worker  # before it is started: one that is cut off between the two leaves again
         worker._start = start  # with its state, in one step
         worker.args = kwargs
         worker._reset_counts()
         self._ask_to_stop(worker)
         self._deadlines.cancel(worker)
-        self._workers[worker.id] = worker
         self._note(worker, EventKind.STARTED)
 
     def _stop(self, worker: BackgroundWorker) -> None:
@@ -359,10 +359,10 @@ class Machine:
     def resume(self) -> None:
         """Go on after suspend()."""
         with self._lock:
-            self._executor.suspended = False
             due = self._deadlines.next_due()
             if due is not None:
                 self._executor.armed(due)
+            self._executor.suspended = False  # last: what is cut off before it was not begun, and says so
         self._flush()
 
     # -- for tests

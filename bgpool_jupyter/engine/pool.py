@@ -9,7 +9,7 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from datetime import datetime
 from operator import itemgetter
-from time import monotonic
+from time import monotonic, sleep
 from typing import Any, Self, TypeVar
 
 from .arguments import (
@@ -40,6 +40,8 @@ from .worker import BackgroundWorker, WorkerSnapshot
 
 __all__ = ["JOBS_KEPT", "WorkerPool"]
 
+#: Count of workers that a snapshot looks at before it lets the interpreter go.
+_LOOKED_AT_ONCE = 32
 #: Count of the latest jobs that jobs() still lists after their end.
 JOBS_KEPT = 50
 
@@ -409,11 +411,20 @@ class WorkerPool(Runner):
         return found
 
     def snapshot(self, ids: Iterable[int] | None = None) -> list[WorkerSnapshot]:
-        """Return the workers with these ids (None: all) as they are now, in id order; unknown ids are left out."""
+        """Return the workers with these ids (None: all) as they are now, in id order; unknown ids are left out.
+
+        The interpreter is let go now and then, so that no run is late because somebody looks at many workers.
+        """
         if ids is None:
-            return [worker.snapshot() for worker in list(self._workers.values())]
-        found = (self._workers.get(worker_id) for worker_id in sorted(ids))
-        return [worker.snapshot() for worker in found if worker is not None]
+            found = list(self._workers.values())
+        else:
+            found = [worker for each in sorted(ids) if (worker := self._workers.get(each)) is not None]
+        taken = []
+        for count, worker in enumerate(found, 1):
+            taken.append(worker.snapshot())
+            if count % _LOOKED_AT_ONCE == 0:
+                sleep(0)
+        return taken
 
     def history_frame(self, name: str | None = None) -> Any:
         """Return the runs that the workers remember as a pandas DataFrame, a row a run, earliest first.

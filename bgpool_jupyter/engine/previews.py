@@ -89,7 +89,7 @@ def _of_cron(
     moved = start.moved if in_flight else start.due if slot is None else None
     if moved is not None or slot is None:  # by reschedule(): the slots come after that
         first = wall + (max(now if moved is None else moved, now) - now)
-        if asked is None:
+        if asked is None or start.now:
             yield first
         yield from _slots(schedule.cron, schedule.cron.next_after(first))
         return
@@ -98,7 +98,7 @@ def _of_cron(
     elif asked is None and not paused:  # the run that is waited for comes even if it is late
         yield max(slot, wall)
         slot = schedule.cron.next_after(slot)
-    if slot < wall and not schedule.catch_up:
+    if slot < wall and (not schedule.catch_up or (paused and not in_flight)):
         slot = schedule.cron.next_after(wall)
     for each in _slots(schedule.cron, slot):
         yield max(each, wall)
@@ -149,10 +149,11 @@ def _of_grid(
             yield schedule.slot(k)
             k += 1
         grid, k = FixedRate(schedule.slot(origin) + interval, interval, schedule.catch_up), k - origin - 1
-    if not schedule.catch_up:
+    after_pause = paused and not in_flight and start.due < now and start.retry_at is None
+    if after_pause or not schedule.catch_up:  # what passed during a pause is not made up
         k = max(k, grid.index_from(passed))
     while True:
         due = grid.slot(k)
         if first is None or due > first or schedule.catch_up:
-            yield due
+            yield due if first is None else max(due, first)
         k += 1

@@ -178,13 +178,17 @@ class WorkerReadings(WorkerFacts):
         """Return what looks wrong with the worker although nothing has failed.
 
         Kinds are "overruns" (the last runs took longer than the interval), "deaf" (a run in flight for long and
-        none of this start ever looked at the stop flag) and "silent" (no run has ended for five intervals).
+        none of this start ever looked at the stop flag) and "silent" (no run has ended for five intervals, and the
+        next one is not to come later, as after a failure or where reschedule() moved it).
         """
         start, state, run = self._start, self._state, self.current
         if start is None or (state not in ACTIVE and run is None):
             return []
         if state not in ACTIVE:  # what is stopping is told only why it does not stop
             return lints(interval=None, on_grid=None, durations=(), run=run, silence=None)
+        now = self._host.monotonic()
+        quiet = state is WorkerState.PAUSED or self._host.suspended
+        quiet = quiet or (state is WorkerState.WAITING and start.next_due(now) > now)
         interval = None if self.is_actor or self.cron is not None else self._interval
         records = self._records
         try:
@@ -196,9 +200,7 @@ class WorkerReadings(WorkerFacts):
             on_grid=interval if self._run_on_time else None,
             durations=durations,
             run=run,
-            silence=None
-            if state is WorkerState.PAUSED or self._host.suspended
-            else self._host.monotonic() - start.heard,
+            silence=None if quiet else now - start.heard,
         )
 
     def stack(self) -> str:
@@ -207,7 +209,8 @@ class WorkerReadings(WorkerFacts):
         Frames of this package are left out. It is a picture of a moving thing: it was true for a moment.
         """
         run = self.current
-        return "" if run is None else stack_text(run, self._host.capture)
+        text = "" if run is None else stack_text(run, self._host.capture)
+        return text if self.current is run else ""  # its thread may have gone on to another run
 
     @property
     def schedule(self) -> str:

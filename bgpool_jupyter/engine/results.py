@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import math
-from _thread import TIMEOUT_MAX, allocate_lock
+from _thread import allocate_lock
 from collections.abc import Callable, Generator
 from time import monotonic
 from typing import Any, Protocol
@@ -43,6 +43,8 @@ class _LoopWaiter:
 
 #: Seconds between two attempts of who waits to help a pool that has no threads.
 _RETRY = 0.05
+#: Seconds after which who waits looks whether it came to that meanwhile.
+_LOOK = 1.0
 
 
 def wait_until(
@@ -50,7 +52,7 @@ def wait_until(
 ) -> bool:
     """Block until `ready()` holds or `timeout` seconds (None: no limit) are over; return whether it holds.
 
-    After a moment `starved()` is asked, and again and again while it is true: asking helps.
+    After a moment `starved()` is asked, and again every second, or more often while it is true: asking helps.
 
     The side that makes it hold does so first and then wakes the waiters; this side lists its waiter
     first and then looks. One of the two always sees the other.
@@ -68,7 +70,7 @@ def wait_until(
             if left <= 0:
                 return False
             if not waiter.acquire(timeout=min(left, longest)):
-                longest = _RETRY if starved() else TIMEOUT_MAX
+                longest = _RETRY if starved() else _LOOK
         return True
     finally:
         waiters.remove(waiter)

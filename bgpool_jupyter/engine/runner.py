@@ -19,7 +19,7 @@ from typing import Any, cast
 from .arguments import check_number, safe_repr
 from .calls import Result, call_captured, hand_to_loop
 from .clock import Clock
-from .events import EventKind
+from .events import EventKind, Hub
 from .executors import Executor, OwnedLock
 from .loop import LoopThread
 from .machine import Machine, Watchdog
@@ -55,6 +55,23 @@ class _Finish:
         if self.start.finish_claimed:
             self.runner._release(self.worker, self.start)
         return not self.start.finish_claimed
+
+
+class _Message:
+    """What came up under the lock and is for the logger, which is user code."""
+
+    __slots__ = ("hub", "text")
+
+    def __init__(self, hub: Hub, text: str) -> None:
+        self.hub = hub
+        self.text = text
+
+    def execute(self, seat: object = None) -> None:  # noqa: ARG002 - one form for everything a pool thread executes
+        self.hub.log(self.text)
+
+    def cut_off(self, error: BaseException) -> bool:  # noqa: ARG002 - the same
+        """Return that it is not said twice."""
+        return False
 
 
 class Runner(Machine):
@@ -145,8 +162,8 @@ class Runner(Machine):
         return call_captured(run.start.call, capture, output, self._report, hand_over, worker, run)
 
     def _report(self, worker: BackgroundWorker, run: RunningRun, error: ErrorInfo, raised: BaseException) -> None:
-        if worker._keep_frames:
-            worker.kept_error = raised.with_traceback(outside(raised.__traceback__))
+        if run.start is worker._start:  # as with last_error, to which it belongs
+            worker.kept_error = raised.with_traceback(outside(raised.__traceback__)) if worker._keep_frames else None
         self._hub.log(f"run {run.number} of worker {worker._name!r} failed: {error.line}\n{error.traceback}")
 
     def _hand_over(
@@ -224,7 +241,7 @@ class Runner(Machine):
         try:
             method(*what)
         except Exception as error:
-            self._hub.log(f"the recorder raised {safe_repr(error)}; the run goes on")
+            self._ready.append(_Message(self._hub, f"the recorder raised {safe_repr(error)}; the run goes on"))
 
     def _end_run(self, worker: BackgroundWorker, run: RunningRun, result: Result, *, on_crew: bool) -> None:
         """Note the end of a run and choose what comes next. For the executor, under the lock."""
@@ -320,7 +337,8 @@ class Runner(Machine):
         if worker._state is not WorkerState.PAUSED:
             worker._state = next_state(worker._state, "pause", worker._name)
         line = result.error.line if result.error is not None else ""
-        worker.pause_reason = f"paused after {start.failures} failures in a row: {line}"
+        failures = "a failure" if start.failures == 1 else f"{start.failures} failures in a row"
+        worker.pause_reason = f"paused after {failures}: {line}"
         self._note(worker, EventKind.PAUSED, worker.pause_reason)
 
     def _is_over(self, worker: BackgroundWorker, start: Start) -> bool:

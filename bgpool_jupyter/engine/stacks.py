@@ -39,8 +39,9 @@ def stack_text(run: InFlight, capture: RunCapture | None) -> str:
     Threads: may be called from any thread; returns at once. It is a picture of a moving thing: what is shown was
     true at one moment.
     """
-    frames = _of_task(run.handle.task) if run.handle is not None else _of_thread(run.thread)
-    shown = _inner(frames)[-_MOST_FRAMES:]
+    handle = run.handle
+    frames = _of_thread(run.thread) if handle is None else _of_task(handle.task, handle.thread)
+    shown = frames[-_MOST_FRAMES:]
     if not shown:
         return ""
     summary = traceback.StackSummary.extract(iter(shown), limit=None, lookup_lines=True)
@@ -48,16 +49,18 @@ def stack_text(run: InFlight, capture: RunCapture | None) -> str:
 
 
 def _of_thread(identity: int | None) -> list[tuple[FrameType, int]]:
-    """Return the frames of a thread, outermost first."""
+    """Return the frames of a thread from the callback on, outermost first."""
     frame = None if identity is None else sys._current_frames().get(identity)
     frames = list(traceback.walk_stack(frame)) if frame is not None else []
-    return frames[::-1]
+    return _inner(frames[::-1])
 
 
-def _of_task(task: asyncio.Task[Any] | None) -> list[tuple[FrameType, int]]:
-    """Return the frames of a task and of the tasks that it awaits, outermost first."""
+def _of_task(task: asyncio.Task[Any] | None, thread: int | None) -> list[tuple[FrameType, int]]:
+    """Return the frames of a task and of the tasks that it awaits, outermost first; `thread` is that of the loop."""
     frames: list[tuple[FrameType, int]] = []
     while isinstance(task, asyncio.Task):
+        if held_up := _of_step(task, thread):
+            return _inner(frames) + held_up
         awaited: Any = task.get_coro()
         while awaited is not None:
             frame = next((f for kind in ("cr", "gi", "ag") if (f := getattr(awaited, f"{kind}_frame", None))), None)
@@ -67,7 +70,19 @@ def _of_task(task: asyncio.Task[Any] | None) -> list[tuple[FrameType, int]]:
                 (a for kind in ("cr_await", "gi_yieldfrom", "ag_await") if (a := getattr(awaited, kind, None))), None
             )
         task = getattr(task, "_fut_waiter", None)
-    return frames
+    return _inner(frames)
+
+
+def _of_step(task: asyncio.Task[Any], thread: int | None) -> list[tuple[FrameType, int]]:
+    """Return the frames of a task that is executed now, and holds up the loop; [] for one that awaits.
+
+    A coroutine that is executed does not tell what it awaits: its frames stand on the thread.
+    """
+    loop = task.get_loop()
+    if asyncio.current_task(loop) is not task:
+        return []
+    frames = _of_thread(thread)
+    return frames if asyncio.current_task(loop) is task else []  # it has gone on meanwhile
 
 
 def _inner(frames: list[tuple[FrameType, int]]) -> list[tuple[FrameType, int]]:

@@ -253,6 +253,8 @@ class Start:
         return missed
 
     def _advance_wall(self, schedule: CronTimes, end: float, wall_end: float) -> int:
+        if self.wall is None and self.beside:
+            return 0  # reschedule() moved the next run, and work_now() came before it
         slot = wall_end if self.wall is None else self.wall
         missed = 0
         if not self.beside:

@@ -6,6 +6,7 @@ import asyncio
 import gc
 import threading
 import weakref
+from typing import Any
 
 import pytest
 
@@ -39,6 +40,17 @@ def test_one_whose_worker_was_stopped_is_collected(eventually):
     pool = WorkerPool()
     worker = pool.new_worker(0.001, lambda: None).start()
     worker.result(PATIENCE)
+    worker.stop()
+    gone = weakref.ref(pool)
+    del pool, worker
+    assert eventually(lambda: gc.collect() >= 0 and gone() is None)
+
+
+def test_one_whose_far_worker_was_stopped_is_collected(eventually):
+    pool = WorkerPool()
+    crew: Any = pool._executor
+    worker = pool.new_worker(3600, lambda: None, start_with_delay=True).start()
+    assert eventually(lambda: crew._leader is not None)
     worker.stop()
     gone = weakref.ref(pool)
     del pool, worker

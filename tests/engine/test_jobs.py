@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import concurrent.futures
+import gc
 import threading
+import weakref
 
 import pytest
 
@@ -108,6 +110,38 @@ class TestJob:
         pool.run_job(lambda: None).result(PATIENCE)
         pool.close(PATIENCE)
         assert ran == []
+
+    @pytest.mark.parametrize("error", [ValueError, SystemExit])
+    def test_a_logger_may_wait_for_another_job(self, live, error):
+        answers = []
+
+        def task():
+            raise error("gone")
+
+        live.set_logger(lambda _text: answers.append(live.run_job(lambda: "ok").result(5)))
+        assert isinstance(live.run_job(task).exception(PATIENCE), error)
+        assert answers == ["ok"]
+
+    def test_an_error_that_followed_another_keeps_no_frame_of_either(self, live):
+        class Data:
+            pass
+
+        gone = []
+
+        def task():
+            data = Data()
+            gone.append(weakref.ref(data))
+            try:
+                raise KeyError(1)
+            except KeyError as error:
+                raise ValueError("boom") from error
+
+        job = live.run_job(task)
+        error = job.exception(PATIENCE)
+        gc.collect()
+        assert gone[0]() is None
+        assert isinstance(error.__cause__, KeyError)
+        assert "KeyError: 1" in job.error.traceback
 
     def test_stop_asks_a_running_job_to_end(self, live):
         entered = threading.Event()

@@ -338,3 +338,42 @@ class TestPreview:
     def test_a_bad_count_is_refused(self, pool, count):
         with pytest.raises((ArgumentTypeError, ArgumentValueError), match="^count must be "):
             pool.new_worker(1, print).preview(count)
+
+
+class TestPreviewOfTheUnusual:
+    """What random histories found: said and done must be the same."""
+
+    @staticmethod
+    def said_and_done(pool, worker, ran, seconds):
+        now = pool.clock.time()
+        said = [round(instant.timestamp() - now, 3) for instant in worker.preview(4)]
+        worker.unpause()
+        ran.clear()
+        pool.clock.advance(seconds)
+        return said, [round(instant - now, 3) for instant in ran][:4]
+
+    @pytest.mark.parametrize("interval", [10, Cron("* * * * *")])
+    def test_one_that_makes_up_slots_was_paused(self, pool, interval):
+        ran = []
+        worker = pool.new_worker(interval, lambda: ran.append(pool.clock.time()), run_past_events=True)
+        worker.start().pause()
+        pool.clock.advance(201)
+        said, done = self.said_and_done(pool, worker, ran, 400)
+        assert said == done
+        assert said[0] > 0
+
+    def test_one_that_makes_up_slots_was_moved(self, pool):
+        ran = []
+        worker = pool.new_worker(30, lambda: ran.append(pool.clock.time()), run_past_events=True).start()
+        pool.reschedule(worker, pool.clock.time() + 50)
+        said, done = self.said_and_done(pool, worker, ran, 100)
+        assert said == done == [50, 50, 60, 90]
+
+    def test_a_cron_worker_that_was_moved_is_run_on_request_besides(self, pool):
+        ran = []
+        worker = pool.new_worker(Cron("0 * * * *"), lambda: ran.append(pool.clock.time())).start()
+        pool.reschedule(worker, pool.clock.time() + 50)
+        worker.work_now()
+        said, done = self.said_and_done(pool, worker, ran, 3 * 3600)
+        assert said == done
+        assert said[:2] == [0, 50]

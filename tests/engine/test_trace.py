@@ -8,8 +8,9 @@ import traceback
 
 import pytest
 
-from bgpool_jupyter.engine import HISTORY_COLUMNS, ArgumentTypeError, Retry, RunRecord
+from bgpool_jupyter.engine import HISTORY_COLUMNS, ArgumentTypeError, Retry, RunRecord, readings
 from bgpool_jupyter.engine.frames import MAX_VALUE
+from bgpool_jupyter.engine.runs import RunningRun
 from bgpool_jupyter.testing import make_pool
 
 
@@ -69,6 +70,18 @@ class TestRecorder:
         assert all("the recorder raised OSError" in text for text in told)
         pool.check()
 
+    def test_the_logger_that_hears_of_it_is_called_without_the_lock(self, live, eventually):
+        class Broken(Book):
+            def ended(self, _worker, _run, _record):
+                raise OSError("disk full")
+
+        live.recorder = Broken()
+        owned = []
+        live.set_logger(lambda _text: owned.append(live._lock._is_owned()))
+        assert live.new_actor(lambda: 1, dispose=False).start().result(20) == 1
+        assert eventually(lambda: owned)
+        assert owned == [False]
+
     def test_sees_coroutines(self, live, eventually):
         live.recorder = book = Book()
 
@@ -120,6 +133,43 @@ class TestStack:
         assert "in outer" in worker.stack()
         worker.stop()
         assert eventually(lambda: not worker.executing)
+
+    @pytest.mark.parametrize("as_task", [False, True])
+    def test_of_a_coroutine_that_holds_up_the_loop(self, live, as_task):
+        entered, leave = threading.Event(), threading.Event()
+
+        def hold_up():
+            entered.set()
+            leave.wait(20)
+
+        async def inner():
+            await asyncio.sleep(0)
+            hold_up()
+
+        async def outer():
+            await (asyncio.get_running_loop().create_task(inner()) if as_task else inner())
+
+        worker = live.new_actor(outer, dispose=False).start()
+        assert entered.wait(20)
+        text = worker.stack()
+        leave.set()
+        worker.result(20)
+        assert text.index("in outer") < text.index("in inner") < text.index("in hold_up")
+        assert "bgpool_jupyter" not in text.replace(__file__, "")
+        assert "asyncio/" not in text
+
+    def test_is_not_that_of_what_its_thread_does_next(self, pool, monkeypatch):
+        def another(run, capture):
+            release.append(run)
+            worker._busy = None  # as if the run had ended and its thread gone on while the frames were looked at
+            return "another's frames"
+
+        release = []
+        monkeypatch.setattr(readings, "stack_text", another)
+        worker = pool.new_actor(lambda: None)
+        worker._busy = RunningRun(pool.clock, worker._new_start({}, 0.0, 0.0), 0.0)
+        assert worker.stack() == ""
+        assert release
 
     def test_is_empty_where_no_run_is_in_flight(self, pool):
         worker = pool.new_worker(1, lambda: None)
@@ -173,6 +223,20 @@ class TestLints:
         pool.new_worker(1, call, max_count=1).start()
         pool.run_due()
         assert seen == [(), ("silent",)]
+
+    def test_who_waits_for_an_instant_that_is_to_come_is_not_silent(self, pool):
+        slower = pool.new_worker(3600, lambda: None).start()
+        moved = pool.new_worker(1, lambda: None).start()
+        tried_again = pool.new_worker(1, lambda: 1 / 0, ignore_exception=True).start()
+        pool.clock.advance(100)
+        slower.interval = 1
+        pool.reschedule(moved, pool.clock.time() + 3600)
+        pool.clock.advance(1)
+        pool.clock.advance(tried_again._start.retry_at - pool.clock.monotonic() - 0.1)
+        assert tried_again.outlook.startswith("tries again")
+        assert [worker.lints() for worker in (slower, moved, tried_again)] == [[], [], []]
+        pool.clock.sleep(4000)  # now it has passed, and nobody runs what is due
+        assert [lint.kind for lint in moved.lints()] == ["silent"]
 
     def test_a_paused_or_stopped_worker_is_not_silent(self, pool):
         worker = pool.new_worker(1, lambda: None).start()
@@ -267,6 +331,24 @@ class TestKeptFrames:
         assert eventually(lambda: worker.kept_error is not None)
         frames = [frame for frame, _ in traceback.walk_tb(worker.kept_error.__traceback__)]
         assert frames[0].f_code.co_name == "call"
+
+    def test_belong_to_the_last_error_or_are_not_kept(self, pool):
+        worker = pool.new_worker(1, self._boom, keep_frames=True).start()
+        pool.run_due()
+        worker.keep_frames = False
+        pool.clock.advance(1)
+        assert worker.failure_count == 2
+        assert worker.kept_error is None
+
+    def test_of_a_start_before_are_not_kept(self, pool):
+        def call():
+            worker.start()  # ends the start that this run belongs to
+            raise ValueError("boom")
+
+        worker = pool.new_actor(call, keep_frames=True, delay=1, dispose=False).start()
+        pool.clock.advance(1)
+        assert worker.last_error is None
+        assert worker.kept_error is None
 
     @pytest.mark.parametrize(
         "make", [lambda p, v: p.new_worker(1, print, keep_frames=v), lambda p, v: p.new_actor(print, keep_frames=v)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import itertools
+import threading
 
 import pytest
 
@@ -141,3 +142,19 @@ class TestCommandsFromInside:
             worker.start()
         call(pool)
         assert worker.running
+
+
+def test_what_is_put_off_while_the_threads_are_counted_does_not_wait_for_the_task(live, monkeypatch):
+    """Every so often the thread that has taken a task counts the others; a __del__ may run then."""
+    counts, ran = live._executor.counts, threading.Event()
+    put_off = []
+
+    def collect():
+        if live._lock._is_owned() and not put_off:
+            put_off.append(live.run_job(ran.set))  # as a __del__ would
+        return counts()
+
+    monkeypatch.setattr(live._executor, "counts", collect)
+    live.set_job_balance(3.0, 1, 2.0)
+    assert live.run_job(lambda: ran.wait(5)).result(PATIENCE)
+    assert put_off

@@ -6,10 +6,12 @@ import _thread
 import contextlib
 import itertools
 import random
+import threading
 
 import pytest
 
 from bgpool_jupyter.engine import InvalidTransition, PoolError, WorkerState
+from bgpool_jupyter.testing import make_pool
 
 from .calls import CALLS
 from .harness import PATIENCE, Crowd, all_run_again, interrupt_storm, short_or_long, switch_interval
@@ -106,6 +108,23 @@ class TestWhatAnInterruptLeft:
         assert ends == [1]
         assert worker.run_count == 0
 
+    def test_who_runs_is_in_the_pool(self, pool, monkeypatch):
+        """A worker that left the pool is started again, and that is cut off as soon as it is started."""
+        worker = pool.new_worker(1, lambda: None).start().stop()
+        assert worker not in pool.find_workers()
+
+        def cut(self):
+            raise KeyboardInterrupt
+
+        with monkeypatch.context() as patch:
+            patch.setattr(type(worker), "_reset_counts", cut)
+            with pytest.raises(KeyboardInterrupt):
+                worker.start()
+        pool.clock.advance(3)
+        assert worker.running == (worker in pool.find_workers())
+        pool.stop_workers()
+        assert not worker.running
+
     def test_a_wake_up_is_completed(self, live):
         live.run_job(lambda: None).result(PATIENCE)
         executor = live._executor
@@ -121,6 +140,46 @@ class TestWhatAnInterruptLeft:
         else:
             pytest.fail("no thread parked")
         assert live.run_job(lambda: "alive").result(PATIENCE) == "alive"
+
+
+@short_or_long("hits", 200, 1000)
+def test_a_storm_over_job_stop_leaves_none_that_never_ends(hits):
+    """Who stops a job takes it away from the threads first: nobody else would ever end it."""
+    pool = make_pool()
+    job = None
+
+    def act():
+        nonlocal job
+        job = pool.run_job(lambda: None)
+        job.stop()
+        pool._ready.clear()
+
+    def pause():
+        assert job is None or job.done or "_task" in vars(job)
+        return next(pauses)
+
+    pauses = itertools.cycle([0.00005 + k * 0.000003 for k in range(37)])
+    interrupt_storm(hits, act, pause)
+
+
+def test_a_resume_that_is_cut_off_is_done_or_not_begun(live, monkeypatch, eventually):
+    live.suspend()
+    ran = threading.Event()
+    live.new_actor(ran.set).start()
+    assert eventually(lambda: live._executor._idle)
+    real = live._executor.armed
+
+    def cut(due):
+        monkeypatch.setattr(live._executor, "armed", real)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(live._executor, "armed", cut)
+    with pytest.raises(KeyboardInterrupt):
+        live.resume()
+    live.new_actor(lambda: None, delay=3600).start()
+    if live.suspended:
+        live.resume()
+    assert ran.wait(PATIENCE)
 
 
 class TestRunDue:

@@ -156,3 +156,37 @@ class TestRefusals:
         assert refused.wait(PATIENCE)
         release.set()
         assert job.result(PATIENCE) == "late"
+
+    def test_who_waits_helps_as_well_when_the_refusal_comes_later(self, live, monkeypatch, eventually):
+        """What is to be waited for is not due yet when the wait begins, and no thread is missed before it is."""
+        release, entered = threading.Event(), threading.Event()
+        live.run_job(lambda: None).result(PATIENCE)
+        real = seats.Seat.start
+        refused = threading.Event()
+
+        def refuse(*_):
+            refused.set()
+            raise RuntimeError("can't start new thread")
+
+        def block():
+            entered.set()
+            release.wait(PATIENCE)
+
+        live.new_actor(block, delay=0.3).start()
+        late = live.new_actor(lambda: "late", delay=0.6, dispose=False).start()
+        assert eventually(lambda: live._executor._leader is not None)
+        monkeypatch.setattr(seats.Seat, "start", refuse)
+        assert eventually(lambda: live.kill_jobs() or len(live._executor._seats) == 1)
+        assert not entered.is_set(), "the machine was too slow for this test"
+
+        def allow():
+            assert refused.wait(PATIENCE)
+            monkeypatch.setattr(seats.Seat, "start", real)
+
+        allowing = threading.Thread(target=allow)
+        allowing.start()
+        try:
+            assert late.result(PATIENCE / 2) == "late"
+        finally:
+            release.set()
+            allowing.join(PATIENCE)

@@ -131,3 +131,25 @@ def test_results_are_handed_to_all_who_wait(live, turns):
 
     with switch_interval(SHORTEST):
         in_turns(THREADS, turns // THREADS, act)
+
+
+@short_or_long("turns", 2000, 50_000)
+def test_feeds_and_subscriptions_that_come_and_go_together(live, turns):
+    """Each is told for as long as it is open, whatever others do meanwhile."""
+    hub = live._hub
+    lost = []
+
+    def act(n, turn):
+        feed = live.watch()
+        subscription = live.subscribe(lambda event: None)
+        if feed not in hub.feeds or subscription not in hub.subscriptions:
+            lost.append((n, turn))
+        feed.close()
+        if feed in hub.feeds:
+            lost.append((n, turn))
+        subscription.close()
+
+    with switch_interval(SHORTEST):
+        in_turns(4, turns, act)
+    assert lost == []
+    assert len(hub.feeds) == 0
