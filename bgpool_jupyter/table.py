@@ -197,23 +197,31 @@ def _cut(text: str, width: int) -> str:
     return kept + "…"
 
 
-def text_table(rows: Iterable[Sequence[str]], columns: Sequence[Column] = COLUMNS, empty: str = "no workers") -> str:
+def text_table(
+    rows: Iterable[Sequence[str]],
+    columns: Sequence[Column] = COLUMNS,
+    empty: str = "no workers",
+    *,
+    latest: bool = False,
+) -> str:
     """Return a table for a terminal.
 
     Parameters
     ----------
     rows
-        A text for each column; only the first :data:`MAX_ROWS` are shown.
+        A text for each column; only :data:`MAX_ROWS` are shown, the first ones if `latest` does not say otherwise.
     columns
         Titles, widths and sides. Optional columns, and the last one, are left out where they are empty in every row.
     empty
         What is returned instead of a table without rows.
+    latest
+        Whether the last rows are shown where there are too many.
 
     Notes
     -----
     Threads: may be called from any thread; returns at once.
     """
-    shown_rows, more = _limited(rows)
+    shown_rows, more = _limited(rows, latest=latest)
     shown_rows, columns = _without_empty_columns(shown_rows, columns)
     lines = [[_cut(text, column.width) for text, column in zip(row, columns, strict=True)] for row in shown_rows]
     if not lines:
@@ -240,11 +248,15 @@ def _without_empty_columns(
     return [[row[number] for number in kept] for row in rows], [columns[number] for number in kept]
 
 
-def _limited(rows: Iterable[Sequence[str]]) -> tuple[list[Sequence[str]], list[str]]:
+def _limited(rows: Iterable[Sequence[str]], *, latest: bool) -> tuple[list[Sequence[str]], list[str]]:
     """Return the rows that are shown, and a line that counts the others if there are any."""
     everything = list(rows)
     hidden = len(everything) - MAX_ROWS
-    return everything[:MAX_ROWS], [f"… {hidden:,} more"] if hidden > 0 else []
+    if hidden <= 0:
+        return everything, []
+    if latest:
+        return everything[hidden:], [f"… {hidden:,} earlier ones"]
+    return everything[:MAX_ROWS], [f"… {hidden:,} more"]
 
 
 def _pad(text: str, width: int, *, right: bool) -> str:
@@ -270,14 +282,20 @@ table.bgpool-table tr > .bgpool-right { text-align: right; font-variant-numeric:
 """
 
 
-def html_table(rows: Iterable[Sequence[str]], columns: Sequence[Column] = COLUMNS, empty: str = "no workers") -> str:
+def html_table(
+    rows: Iterable[Sequence[str]],
+    columns: Sequence[Column] = COLUMNS,
+    empty: str = "no workers",
+    *,
+    latest: bool = False,
+) -> str:
     """Return a table for a notebook, with everything escaped; the parameters are those of :func:`text_table`.
 
     Notes
     -----
     Threads: may be called from any thread; returns at once.
     """
-    lines, more = _limited(rows)
+    lines, more = _limited(rows, latest=latest)
     if not lines:
         return f"<p>{html.escape(empty)}</p>"
     lines, columns = _without_empty_columns(lines, columns)
@@ -432,7 +450,9 @@ class WorkerTable(list[BackgroundWorker]):
         if not self._details:
             return rows, [], "", []
         failed = [worker for worker, snapshot in seen if _shows_failure(worker, snapshot)]
-        hidden = f"… {len(failed) - most:,} more have failed: %bgpool log NAME" if len(failed) > most else ""
+        others = len(failed) - most
+        have = "has" if others == 1 else "have"
+        hidden = f"… {others:,} more {have} failed: %bgpool log NAME" if others > 0 else ""
         remarks = _remarks(worker for worker, snapshot in seen if snapshot.lints or snapshot.orphan)
         if len(remarks) > _REMARKS:
             remarks[_REMARKS:] = [f"… {len(remarks) - _REMARKS:,} more remarks: %bgpool log NAME"]

@@ -356,6 +356,7 @@ def test_only_some_cards_are_shown():
     assert text.endswith("… 9 more have failed: %bgpool log NAME")
     assert page.count("<details") == 10
     assert page.endswith(">… 2 more have failed: %bgpool log NAME</p>")
+    assert repr(WorkerTable(pool.find_workers()[:4])).endswith("… 1 more has failed: %bgpool log NAME")
 
 
 def test_long_cards_are_cut():

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sqlite3
 import time
-from collections.abc import Sequence
 from pathlib import Path
 
 from . import locks
@@ -40,9 +39,7 @@ _OPENING = 0
 _WAL_BYTES = 4_000_000
 
 
-def open_file(
-    path: Path, *, create: bool, timeout: float, migrations: Sequence[Sequence[str]] | None = None
-) -> sqlite3.Connection:
+def open_file(path: Path, *, create: bool, timeout: float) -> sqlite3.Connection:
     """Open a journal, bring its tables to the present version, and return the connection, in autocommit mode.
 
     Parameters
@@ -53,8 +50,6 @@ def open_file(
         Whether it is made if there is none, with mode 0600.
     timeout
         Seconds for which a file that another process has locked is waited for.
-    migrations
-        None is :data:`MIGRATIONS`.
 
     Raises
     ------
@@ -69,11 +64,10 @@ def open_file(
     connection = sqlite3.connect(f"{path.resolve().as_uri()}?mode=rw", timeout, isolation_level=None, uri=True)
     try:
         connection.execute("PRAGMA trusted_schema = OFF")
-        wanted = MIGRATIONS if migrations is None else migrations
-        version = _version(connection, path, len(wanted))
+        version = _version(connection, path)
         take_rights_away(path)
-        if version < len(wanted):
-            _migrate(connection, path, wanted, timeout)
+        if version < len(MIGRATIONS):
+            _migrate(connection, path, timeout)
         connection.execute("PRAGMA synchronous = NORMAL")
         connection.execute(f"PRAGMA journal_size_limit = {_WAL_BYTES}")
         connection.execute("PRAGMA temp_store = MEMORY")  # what people's workers print goes into no other file
@@ -87,7 +81,7 @@ def _number(connection: sqlite3.Connection, query: str) -> int:
     return int(connection.execute(query).fetchone()[0])
 
 
-def _version(connection: sqlite3.Connection, path: Path, known: int) -> int:
+def _version(connection: sqlite3.Connection, path: Path) -> int:
     """Return the version of the tables, 0 for an empty file; refuse what is none of ours."""
     # In one statement, because another process may make the tables between two.
     version, application, tables = connection.execute(
@@ -96,6 +90,7 @@ def _version(connection: sqlite3.Connection, path: Path, known: int) -> int:
     ).fetchone()
     if not (application == _APPLICATION or version == application == tables == 0):
         raise JournalRefused(f"{path} is a database of another program; give another path for the journal")
+    known = len(MIGRATIONS)
     if version > known:
         raise JournalRefused(
             f"{path} was written by a newer bgpool-jupyter (version {version} of the tables, this one knows {known}); "
@@ -104,7 +99,7 @@ def _version(connection: sqlite3.Connection, path: Path, known: int) -> int:
     return int(version)
 
 
-def _migrate(connection: sqlite3.Connection, path: Path, migrations: Sequence[Sequence[str]], timeout: float) -> None:
+def _migrate(connection: sqlite3.Connection, path: Path, timeout: float) -> None:
     """Bring the tables to the last version, in one transaction, while no other process does."""
     end = time.monotonic() + timeout
     # The mode of the journal cannot be changed in a transaction, nor does SQLite wait for that.
@@ -118,11 +113,11 @@ def _migrate(connection: sqlite3.Connection, path: Path, migrations: Sequence[Se
         connection.execute("PRAGMA journal_mode = WAL").fetchone()
         connection.execute("BEGIN IMMEDIATE")
         try:
-            for statements in migrations[_version(connection, path, len(migrations)) :]:
+            for statements in MIGRATIONS[_version(connection, path) :]:
                 for statement in statements:
                     connection.execute(statement)
             connection.execute(f"PRAGMA application_id = {_APPLICATION}")
-            connection.execute(f"PRAGMA user_version = {len(migrations)}")
+            connection.execute(f"PRAGMA user_version = {len(MIGRATIONS)}")
             connection.execute("COMMIT")
         except BaseException:
             if connection.in_transaction:

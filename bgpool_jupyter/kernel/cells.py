@@ -94,7 +94,7 @@ class CellBody:
         return f"CellBody({first[:60]!r})"
 
 
-def compile_body(shell: Any, source: str, *, number: int | str, heading: str = "") -> CellBody:
+def compile_body(shell: Any, source: str, *, number: int | str, heading: str = "", line: int = 1) -> CellBody:
     """Compile a body as IPython would compile it as a cell.
 
     Parameters
@@ -106,7 +106,9 @@ def compile_body(shell: Any, source: str, *, number: int | str, heading: str = "
     number
         The execution count of the cell that defines it, which tracebacks show; or what they show instead.
     heading
-        The cell's lines above the body, which are counted, so that line numbers are those of the cell.
+        The lines of the cell's magic above the body, which are counted, so that line numbers are those of the cell.
+    line
+        The line of the cell, from 1, on which the heading or the body begins.
 
     Raises
     ------
@@ -117,11 +119,12 @@ def compile_body(shell: Any, source: str, *, number: int | str, heading: str = "
     -----
     Threads: belongs to the main thread: IPython's input transformers have state.
     """
-    above = "".join(f"# {line}\n" for line in heading.splitlines())
+    above = "\n" * (line - 1) + "".join(f"# {each}\n" for each in heading.splitlines())
     stripped = source.lstrip("\n")  # IPython drops leading empty lines, and the count with them
     above += "\n" * (len(source) - len(stripped))
     text = above + shell.transform_cell(stripped)
-    filename = shell.compile.cache(text, number, raw_code=above + source)
+    # ipykernel names a source after its text alone; with the number, equal bodies of two cells have two names.
+    filename = shell.compile.cache(text, number, raw_code=f"# {number}\n{above}{source}")
     tree = shell.transform_ast(shell.compile.ast_parse(text, filename=filename))
     flags = shell.compile.flags | ast.PyCF_ALLOW_TOP_LEVEL_AWAIT
     names_used = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
@@ -140,7 +143,9 @@ def _module_program(tree: ast.Module, filename: str, flags: int, *, quiet: bool)
     """Compile a body that is executed like a module; its last expression is split off for its value."""
     parts: list[ast.Module | ast.Expression] = [tree]
     if not quiet and tree.body and isinstance(tree.body[-1], ast.Expr):
-        parts = [ast.Module(tree.body[:-1], []), ast.Expression(tree.body[-1].value)]
+        parts = [ast.Expression(tree.body[-1].value)]
+        if len(tree.body) > 1:
+            parts.insert(0, ast.Module(tree.body[:-1], []))
     codes = [_compile(part, filename, flags) for part in parts]
 
     if not any(code.co_flags & inspect.CO_COROUTINE for code in codes):

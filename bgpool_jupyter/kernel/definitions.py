@@ -13,7 +13,7 @@ from IPython.core.error import UsageError
 from ..engine import BackgroundWorker, Cron, ErrorInfo, PoolError, WorkerPool
 from .cells import compile_body
 from .grammar import WORKER
-from .naming import Cell
+from .naming import Cell, line_in_cell
 from .options import MagicParser
 from .times import is_duration, parse_duration, parse_instant
 
@@ -80,7 +80,8 @@ def callback_of(
         If it names something that does not exist, or a function that needs arguments.
     """
     try:
-        body = compile_body(shell, code, number=cell.number, heading=heading)
+        line = line_in_cell(shell, cell.text) or 1
+        body = compile_body(shell, code, number=cell.number, heading=heading, line=line)
     except ValueError as error:  # characters that no source code may have
         raise UsageError(f"the code cannot be compiled: {ErrorInfo.of(error).line}") from None
     if heading or not names_a_function(code):

@@ -178,7 +178,8 @@ POOL = MagicParser(
     ),
     "VERB is one of\n"
     + "\n".join(f"  {verb:<8} {text}" for verb, text in VERBS.items())
-    + "\n\nGLOB is a name or a pattern with * ? [...]; without one all are meant. A name with spaces is put in quotes.",
+    + "\n\nGLOB is a name or a pattern with * ? [...]; without one all are meant. A name with spaces\n"
+    "is put in quotes, and so is a pattern that ends in ?, which IPython would take for a question.",
 )
 
 DEBUG = MagicParser(

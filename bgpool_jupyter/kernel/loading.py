@@ -36,6 +36,8 @@ __all__ = ["LoadedCode", "Loading", "load_file", "start_loaded"]
 
 #: Most workers of a file.
 MAX_WORKERS = 1000
+#: The end of the reason for which a loaded worker is paused, before its first run.
+_NOT_RUN = ", has not run yet"
 #: Cells that are named where cells are left out.
 _NAMED = 5
 
@@ -89,7 +91,9 @@ class LoadedCode:
 
     def __call__(self, *, _worker: Any, **given: Any) -> Any:
         """Run the code; the engine provides the worker."""
-        self.fresh = False
+        if self.fresh:
+            self.fresh = False
+            _worker.pause_reason = _worker.pause_reason.removesuffix(_NOT_RUN)
         if self._call is None:
             try:
                 self._evaluate(_worker)
@@ -299,7 +303,7 @@ def _register(pool: WorkerPool, plans: list[_Plan], title: str) -> list[Backgrou
             worker.source = plan.source
             if plan.starts:
                 _start_paused(pool, worker)
-                worker.pause_reason = f"loaded from {title}, has not run yet"
+                worker.pause_reason = f"loaded from {title}{_NOT_RUN}"
     except BaseException as error:
         for worker in made:
             pool.remove(worker)

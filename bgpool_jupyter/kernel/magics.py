@@ -29,7 +29,7 @@ from .naming import Cell, NameBook, function_name
 from .options import HelpShown, MagicParser
 from .ownership import Ownership
 from .reports import LogEntry
-from .verbs import Verbs
+from .verbs import VERB_OF, Verbs
 
 __all__ = ["PoolMagics"]
 
@@ -124,6 +124,9 @@ class PoolMagics(Magics):
         if not words:
             if last is not None:
                 raise UsageError("--last belongs to log, history and preview; write %bgpool history --last 5")
+            for key, verb in VERB_OF.items():
+                if options[key]:
+                    raise UsageError(f"--{key} belongs to {verb}; write %bgpool {verb} --{key}")
             pool = self.pool
             return WorkerTable(pool.find_workers(), "no workers; %bgworker -h says how to make one", pool.clock.time)
         verbs = Verbs(self.pool, self.panel_factory, self._show, self._load)

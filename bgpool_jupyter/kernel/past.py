@@ -11,7 +11,7 @@ from ..journal import size as size_of
 from ..table import NOTHING, Column, clean_text, format_duration, html_table, text_table
 from .reports import OUTCOME_SHAPES, last_line
 
-__all__ = ["JournalReport", "JournalTable"]
+__all__ = ["JournalReport", "JournalTable", "format_size"]
 
 COLUMNS = (
     Column("name", 32),
@@ -52,10 +52,10 @@ class JournalTable(list[JournalRun]):
         return [_row(run, self.session) for run in self]
 
     def __repr__(self) -> str:
-        return text_table(self._rows(), COLUMNS, self.empty)
+        return text_table(self._rows(), COLUMNS, self.empty, latest=True)
 
     def _repr_html_(self) -> str:
-        return html_table(self._rows(), COLUMNS, self.empty)
+        return html_table(self._rows(), COLUMNS, self.empty, latest=True)
 
 
 def _row(run: JournalRun, own: int | None) -> tuple[str, ...]:
@@ -108,10 +108,10 @@ class JournalReport:
             _count(size.workers, "worker"),
             _count(size.sessions, "kernel"),
         )
-        most = f"{limits.runs_of_a_worker:,} runs of a worker, {limits.runs:,} in all, {_bytes(limits.size)}"
+        most = f"{limits.runs_of_a_worker:,} runs of a worker, {limits.runs:,} in all, {format_size(limits.size)}"
         return [
             *lines,
-            f"holds: {runs} of {workers} in {kernels}{since}; {_bytes(size.size)}",
+            f"holds: {runs} of {workers} in {kernels}{since}; {format_size(size.size)}",
             f"keeps: at most {most}; the oldest go first",
         ]
 
@@ -123,9 +123,10 @@ def _count(number: int, what: str) -> str:
     return f"{number:,} {what}" if number == 1 else f"{number:,} {what}s"
 
 
-def _bytes(number: float) -> str:
+def format_size(number: float) -> str:
+    """Return a count of bytes in three figures, as in "78.3 kB"."""
     for unit in _UNITS[:-1]:
-        if number < _THOUSAND:
+        if number < _THOUSAND - 0.5:  # what would be rounded up to the next unit is written in it
             return f"{number:.3g} {unit}"
         number /= _THOUSAND
     return f"{number:.3g} {_UNITS[-1]}"

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import sys
 from collections import deque
 from pathlib import Path
@@ -24,6 +25,8 @@ __all__ = ["start", "stop", "turn"]
 #: Says where the journal is, or "off".
 _VARIABLE = "BGPOOL_JOURNAL"
 _OFF = "off"
+#: What a path has and a slip of the pen has not.
+_PATH = re.compile(r"[./\\~]")
 
 _logger = logging.getLogger("bgpool_jupyter")
 #: Warnings that were not shown yet.
@@ -48,10 +51,20 @@ def start(shell: Any) -> None:
     profile = getattr(shell, "profile_dir", None)
     _usual = None if profile is None else Path(profile.location) / "bgpool" / "journal.sqlite"
     journal = default_journal()
-    wanted = os.environ.get(_VARIABLE, "")
-    place = Path(wanted) if wanted else _usual
-    if (journal is None or journal.closed) and wanted != _OFF and place is not None:
+    place = _place()
+    if (journal is None or journal.closed) and not _is_off() and place is not None:
         _begin(place)
+
+
+def _is_off() -> bool:
+    """Return whether the environment says that no journal is kept."""
+    return os.environ.get(_VARIABLE, "").lower() == _OFF
+
+
+def _place() -> Path | None:
+    """Return where the journal is if the notebook says no other place; None if there is none."""
+    wanted = os.environ.get(_VARIABLE, "")
+    return Path(wanted) if wanted and not _is_off() else _usual
 
 
 def stop(timeout: float = 0.5) -> None:
@@ -88,7 +101,7 @@ def turn(word: str) -> None:
     Raises
     ------
     UsageError
-        If there is no place for it.
+        If there is no place for it, or `word` is neither one of these words nor a path.
     JournalError, JournalRefused
         If the file cannot be the journal; then everything stays as it was.
     """
@@ -96,11 +109,12 @@ def turn(word: str) -> None:
         _end()
         return
     if word == "on":
-        wanted = os.environ.get(_VARIABLE, _OFF)
-        place = Path(wanted) if wanted not in {"", _OFF} else _usual
+        place = _place()
         if place is None:
             raise UsageError("this shell has no profile directory for the journal; write %bgpool journal PATH")
     else:
+        if not _PATH.search(word):
+            raise UsageError(f"%bgpool journal takes on, off or a PATH, not {word!r}; a file of that name is ./{word}")
         place = Path(word)
     place = place.expanduser().absolute()
     journal = default_journal()

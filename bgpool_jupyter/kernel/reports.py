@@ -89,10 +89,10 @@ class RunTable(list[RunRecord]):
         return [_run_row(name, record) for name, record in zip(self.names, self, strict=False)]
 
     def __repr__(self) -> str:
-        return text_table(self._rows(), RUN_COLUMNS, self.empty)
+        return text_table(self._rows(), RUN_COLUMNS, self.empty, latest=True)
 
     def _repr_html_(self) -> str:
-        return html_table(self._rows(), RUN_COLUMNS, self.empty)
+        return html_table(self._rows(), RUN_COLUMNS, self.empty, latest=True)
 
 
 def _run_row(name: str, record: RunRecord) -> tuple[str, ...]:

@@ -59,7 +59,7 @@ def watch_names(shell: Any) -> Callable[[], None]:
 def _pause_workers(shell: Any, gone: frozenset[str]) -> None:
     for worker in default_pool().find_workers(running=True):
         missing = sorted(names_read(shell, worker.callback) & gone)
-        if missing and worker.status != "paused":
+        if missing and not worker.pause_reason:  # one that has a reason goes on for another one
             _pause(worker, missing)
 
 
@@ -67,8 +67,9 @@ def _pause(worker: BackgroundWorker, missing: list[str]) -> None:
     listed = ", ".join(missing[:_SHOWN]) + (", …" if len(missing) > _SHOWN else "")
     verb, them = ("was", "it") if len(missing) == 1 else ("were", "them")
     with suppress(PoolError):  # it has ended since
-        worker.pause()
+        worker.pause()  # changes nothing where it is paused
         worker.pause_reason = f"{listed} {verb} deleted; define {them} again, then resume"
+        default_pool().changed(worker)
 
 
 def names_read(shell: Any, callback: Any) -> set[str]:

@@ -22,10 +22,10 @@ from .past import JournalReport, JournalTable
 from .reports import JobTable, LogEntry, PreviewTable, RunTable, job_log, worker_log
 from .stacks import job_stack, worker_stack
 
-__all__ = ["Verbs"]
+__all__ = ["VERB_OF", "Verbs"]
 
 #: The verb that an option belongs to.
-_VERB_OF = {"all": "history", "to": "export", "force": "export", "exists": "load"}
+VERB_OF = {"all": "history", "to": "export", "force": "export", "exists": "load"}
 
 
 class Verbs:
@@ -79,7 +79,7 @@ class Verbs:
         if last is not None and verb not in {"log", "history", "preview"}:
             raise UsageError(f"--last belongs to log, history and preview, not to {verb}; leave it out")
         self._options = options or {}
-        for key, owner in _VERB_OF.items():
+        for key, owner in VERB_OF.items():
             if self._options.get(key) and verb != owner:
                 raise UsageError(f"--{key} belongs to {owner}, not to {verb}; leave it out")
         action: Callable[[Sequence[str], int | None], Any] = getattr(self, f"_{verb}")
@@ -166,7 +166,9 @@ class Verbs:
 
     def _history_of_all(self, names: Sequence[str], last: int) -> JournalTable:
         """Return the runs that the journal has, also of names that no worker has any more."""
-        found = [run for text in names or ["*"] for run in journal.runs(text, last)]
+        found = [] if names else journal.runs(last=last)
+        for text in names:  # a name that contains wildcards means itself first
+            found += journal.runs(glob.escape(text), last) or journal.runs(text, last)
         if names and not found:
             raise UsageError(
                 f"the journal has no run of {', '.join(map(repr, names))}; %bgpool history --all shows all"
@@ -218,7 +220,8 @@ class Verbs:
         path = write_cells(to, export_cells(workers, now), force=self._options["force"])
         count = sum(worker.source is not None for worker in workers)
         others = len(workers) - count
-        rest = f"; {others} made from Python stand there as comments" if others else ""
+        stand = "stands there as a comment" if others == 1 else "stand there as comments"
+        rest = f"; {others} made from Python {stand}" if others else ""
         self._show(LogEntry(f"wrote {count} worker{'' if count == 1 else 's'} to {clean_text(str(path))}{rest}", []))
 
     def _load(self, names: Sequence[str], _last: int | None) -> WorkerTable:

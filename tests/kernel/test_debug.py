@@ -128,6 +128,13 @@ def test_step_into_a_function(notebook, debug):
     assert "3" in shown.splitlines()
 
 
+def test_step_into_a_single_expression(notebook, debug):
+    notebook.run("def poll(x):\n    return 1 / x\n")
+    failed(notebook, "%bgworker -n broken 10s poll(0)")
+    [first] = debug("--step broken", "q").split("\n> ")[1:]
+    assert "----> 1 poll(0)" in first
+
+
 def test_body_with_await(notebook, debug):
     notebook.run("import asyncio")
     failed(notebook, "%%bgworker -n broken 10s\nawait asyncio.sleep(0)\ny = 7\nraise ValueError('late')")

@@ -11,7 +11,7 @@ import threading
 import pytest
 
 from bgpool_jupyter import background, journal
-from bgpool_jupyter.kernel import recording
+from bgpool_jupyter.kernel import past, recording
 from tests.kernel.driver import Kernel, eventually
 
 LOAD = "%load_ext bgpool_jupyter\nfrom bgpool_jupyter import default_pool as pool, journal\n"
@@ -125,14 +125,17 @@ class TestKernels:
         assert kernel.run("len(pool().find_workers('w')[0].history)").value == "5"
         kernel.shutdown()
 
-    def test_switched_off_by_the_environment(self, start, place, monkeypatch):
-        monkeypatch.setenv("BGPOOL_JOURNAL", "off")
+    @pytest.mark.parametrize("word", ["off", "OFF"])
+    def test_switched_off_by_the_environment(self, start, place, tmp_path, monkeypatch, word):
+        monkeypatch.chdir(tmp_path)
+        monkeypatch.setenv("BGPOOL_JOURNAL", word)
         kernel = start()
         assert kernel.run("%bgpool journal").value == "journal: off; %bgpool journal on switches it on"
         kernel.run("%bgactor -n w 1")
         kernel.until("pool().find_workers('w')[0].history")
         kernel.shutdown()
         assert not place.exists()
+        assert not (tmp_path / word).exists()
 
     def test_a_place_from_the_environment(self, start, place, monkeypatch, tmp_path):
         monkeypatch.setenv("BGPOOL_JOURNAL", str(tmp_path / "elsewhere" / "runs.sqlite"))
@@ -245,6 +248,23 @@ class TestMagics:
         assert kept.path == self.usual
         assert other.read_text() == "my notes" * 1000
 
+    @pytest.mark.parametrize("word", ["of", "On", "OFF", "status"])
+    def test_a_slip_of_the_pen_makes_no_file(self, notebook, tmp_path, monkeypatch, word):
+        monkeypatch.chdir(tmp_path)
+        assert f"./{word}" in notebook.refused(f"%bgpool journal {word}")
+        assert not (tmp_path / word).exists()
+        assert repr(notebook.run(f"%bgpool journal ./{word}")).startswith(f"journal: {tmp_path / word}\n")
+
+    def test_the_latest_runs_are_shown_where_there_are_too_many(self, notebook):
+        for number in range(11):
+            notebook.run(f"%bgworker -n w{number} -x 50 1s {number}")
+        notebook.advance(100)
+        for table in (notebook.run("%bgpool history -n 50"), notebook.run("%bgpool history --all -n 50")):
+            lines = repr(table).splitlines()
+            assert (len(lines), lines[2].split()[0], lines[-2].split()[0]) == (503, "w6", "w10")
+            assert lines[-1] == "… 50 earlier ones"
+            assert table._repr_html_().endswith("<p>… 50 earlier ones</p>")
+
     def test_all_belongs_to_history(self, notebook):
         assert "--all belongs to history" in notebook.refused("%bgpool log --all *")
         assert "the journal has no run of 'nobody'" in notebook.refused("%bgpool history --all nobody")
@@ -254,6 +274,15 @@ class TestMagics:
         notebook.advance(1)
         notebook.run("%bgpool remove gone")
         assert [run.name for run in notebook.run("%bgpool history --all g*")] == ["gone"]
+
+    def test_a_name_with_wildcards_means_itself_first(self, notebook):
+        notebook.run("%bgactor -n 'a[1]' 1\n%bgactor -n a1 1\n%bgactor -n '*' 1")
+        notebook.advance(1)
+        assert len(notebook.run("%bgpool history --all")) == 3
+        for option in ("", "--all "):
+            assert "a1" not in repr(notebook.run(f"%bgpool history {option}a[1]"))
+        notebook.run("%bgpool remove *")
+        assert len(notebook.run("%bgpool history --all 'a?'")) == 1
 
     def test_the_table_is_one_line_a_run_whatever_is_in_it(self, notebook):
         notebook.run("%bgactor -n '<b>x</b>' print('a\\n<i>y</i>\\x1b[31m'); '<u>z</u>'")
@@ -276,6 +305,13 @@ class TestMagics:
         assert "✖ failed" in broken
         assert "so far" in broken
         assert broken.endswith("ZeroDivisionError: division by zero")
+
+    @pytest.mark.parametrize(
+        ("number", "text"),
+        [(0, "0 bytes"), (999, "999 bytes"), (999_900, "1 MB"), (1_234_567, "1.23 MB"), (2.5e9, "2.5 GB")],
+    )
+    def test_sizes(self, number, text):
+        assert past.format_size(number) == text
 
     def test_loading_again_does_not_begin_anew(self, notebook, load):
         before = journal.default_journal()

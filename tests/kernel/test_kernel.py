@@ -113,6 +113,21 @@ def test_job_output_is_kept_too(kernel):
     assert kernel.run("print(repr(job.output.text()))").stdout == "'of a job\\n'\n"
 
 
+def test_traceback_names_the_cell_and_the_line_that_made_the_worker(kernel):
+    kernel.run("def boom(): return 1 / 0")
+    first = kernel.run("# one\n%bgworker -n first --no-start 1h boom()").execution_count
+    kernel.run("# two\n\n%bgworker -n second --no-start 1h boom()")  # the same code, elsewhere
+    third = kernel.run("\n\n%%bgworker -n third --no-start 1h\n\nboom()").execution_count
+    assert kernel.run("boom()").error[0] == "ZeroDivisionError"
+    kernel.run("%bgpool start")
+    kernel.until("all(w.history for w in pool().find_workers())")
+    said = "print([w.last_error.traceback.splitlines()[1].strip() for w in pool().find_workers()])"
+    assert kernel.run(said).stdout == (
+        f"['Cell In[{first}], line 2, in <module>', 'Cell In[{first + 1}], line 3, in <module>', "
+        f"'Cell In[{third}], line 5, in <module>']\n"
+    )
+
+
 def test_workers_go_on_while_a_cell_is_busy(kernel):
     answer = kernel.run(
         "%bgworker -n tick 10ms 1\nw = pool().find_workers('tick')[0]\n"

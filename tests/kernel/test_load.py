@@ -11,6 +11,7 @@ from types import SimpleNamespace
 import nbformat
 import pytest
 
+from bgpool_jupyter.panel.commands import Command, perform
 from tests.kernel.driver import Kernel
 from tests.kernel.test_export import LINES, look
 
@@ -104,7 +105,7 @@ def test_python_file(notebook, folder, capsys):
     notebook.pool.new_worker(2, print, name="from python")
     capsys.readouterr()
     notebook.run("%bgpool export --to all.py")
-    assert capsys.readouterr().out == "wrote 2 workers to all.py; 1 made from Python stand there as comments\n"
+    assert capsys.readouterr().out == "wrote 2 workers to all.py; 1 made from Python stands there as a comment\n"
     assert (folder / "all.py").read_text() == (
         "# %%\n"
         "# Background workers, written by %bgpool export.\n"
@@ -204,6 +205,16 @@ def test_nothing_of_a_file_is_run_before_somebody_says_so(notebook, write, capsy
     assert ran == [], "nor what --finished says, for a worker that never ran"
 
 
+def test_a_loaded_worker_that_has_run_does_not_say_that_it_has_not(notebook, write):
+    [worker] = notebook.run(f"%bgpool load {write('%bgworker -n w 1h 1')}")
+    assert worker.pause_reason.endswith(", has not run yet")
+    notebook.run("%bgpool run w")
+    notebook.advance(1)
+    assert (worker.run_count, worker.status) == (1, "paused")
+    assert worker.pause_reason.startswith("loaded from ")
+    assert "has not run yet" not in repr(notebook.run("%bgpool"))
+
+
 def test_resume_begins_as_a_start_does(notebook, write):
     notebook.namespace["ran"] = ran = []
     name = write(
@@ -230,6 +241,20 @@ def test_start_and_a_plain_unpause_let_them_run_too(notebook, write):
     notebook.pool.find_workers("b")[0].unpause()
     notebook.advance(1)
     assert sorted(ran) == [1, 1, 2, 2]
+
+
+@pytest.mark.parametrize(("verb", "answer"), [("start", "Started 1"), ("resume", "Resumed 1")])
+def test_the_panel_lets_them_begin_as_a_start_does(notebook, write, verb, answer):
+    [worker] = notebook.run("%bgpool load " + write("%bgworker -n poll 1h 1"))
+    notebook.advance(600)
+    assert perform(notebook.pool, Command("t", verb, (worker.id,))) == (True, answer)
+    notebook.advance(0)
+    assert (worker.status, worker.run_count, worker.pause_reason) == ("waiting", 1, "")
+    worker.pause()  # it has run: from now on it is a paused worker like any other
+    assert perform(notebook.pool, Command("t", "start", (worker.id,))) == (True, "Started 0 of 1; 1 already started")
+    notebook.advance(10 * 3600)
+    assert perform(notebook.pool, Command("t", "resume", (worker.id,))) == (True, "Resumed 1")
+    assert worker.run_count == 1
 
 
 def test_functions_are_looked_up_in_the_first_run(notebook, write):

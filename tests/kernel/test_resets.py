@@ -78,13 +78,26 @@ def test_name_that_comes_back_in_the_same_cell_is_not_gone(notebook):
     assert worker.status == "waiting"
 
 
-def test_stopped_and_paused_workers_are_left_alone(notebook):
+def test_stopped_workers_are_left_alone(notebook):
+    notebook.run("n = 1")
+    stopped = notebook.run("%bgworker -n stopped 1s n")
+    notebook.run("%bgpool stop stopped\ndel n")
+    assert (stopped.status, stopped.pause_reason) == ("stopped", "")
+
+
+def test_paused_workers_say_what_they_need_to_go_on(notebook):
     notebook.run("n = 1")
     paused = notebook.run("%bgworker -n paused 1s n")
-    stopped = notebook.run("%bgworker -n stopped 1s n")
-    notebook.run("%bgpool pause paused\n%bgpool stop stopped\ndel n")
-    assert (paused.status, paused.pause_reason) == ("paused", "")
-    assert (stopped.status, stopped.pause_reason) == ("stopped", "")
+    notebook.run("%bgpool pause paused\ndel n")
+    assert (paused.status, paused.pause_reason) == ("paused", REASON.replace("poll", "n"))
+
+
+def test_reason_for_which_a_worker_has_paused_is_kept(notebook):
+    notebook.run("n = 0")
+    broken = notebook.run("%bgworker -n broken --max-failures 1 1s 1 / n")
+    notebook.advance(1)
+    notebook.run("del n")
+    assert broken.pause_reason == "paused after a failure: ZeroDivisionError: division by zero"
 
 
 def test_cell_inside_a_cell(notebook):

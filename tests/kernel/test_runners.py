@@ -86,7 +86,7 @@ def run(runner, cells, folder):
     took = time.time() - float((folder / "stamp").read_text())
     assert done.returncode == 0, done.stdout + done.stderr
     try:
-        eventually(lambda: not left(mark), 1.0, "no process is left")
+        eventually(lambda: not left(mark), 5.0, "no process is left")
     finally:
         for process in left(mark):
             process.kill()
