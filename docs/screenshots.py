@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import sys
 import tempfile
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from playwright.sync_api import Page
@@ -93,10 +95,10 @@ def take(page: Page, name: str) -> None:
     print(path)
 
 
-def open_panel(notebook: Notebook, rows: bool = True) -> None:
+def open_panel(notebook: Notebook, rows: bool = True, command: str = "notebook:run-all-cells") -> None:
     """Run the notebook and give the panel the room of the window."""
     notebook.command("application:toggle-left-area")
-    notebook.run_all()
+    notebook.command(command)
     place = ".bgp-row[data-status]" if rows else ".bgp-empty-title"
     notebook.page.locator(place).first.wait_for(timeout=60_000)
     notebook.page.wait_for_timeout(2500)  # some runs for the little pictures
@@ -122,26 +124,25 @@ def main() -> None:
                 for name in chosen:
                     width = 560 if name == "narrow" else 1280
                     with new_page(browser, width, 1120, device_scale_factor=2) as page:
-                        shoot(
-                            name,
-                            page,
-                            lambda lines, page=page, name=name: Notebook(page, server, f"{name}.ipynb", lines),
-                        )
+                        shoot(name, page, partial(Notebook, page, server, f"{name}.ipynb"))
                     server.end_kernels()
 
 
-def shoot(name: str, page: Page, open_notebook: object) -> None:
+def shoot(name: str, page: Page, open_notebook: Callable[[list[str]], Notebook]) -> None:
     """Bring the panel into the state that a picture is named after, and take it."""
-    assert callable(open_notebook)  # noqa: S101 - for the type checker
     if name == "empty":
         open_panel(open_notebook(["from bgpool_jupyter import Panel\nPanel()"]), rows=False)
     elif name == "busy":
         line = (
             "panel = Panel(pool, busy_route=False); panel.comm._reply_subshell_for = lambda data, default: None; panel"
         )
-        open_panel(open_notebook([*cells(2, line), "sleep(20)"]))
+        notebook = open_notebook([*cells(2, line), "sleep(20)"])
+        open_panel(notebook, command="notebook:run-cell-and-select-next")
         page.get_by_label("Filter workers by name").fill("*-percent")
-        page.wait_for_timeout(300)
+        page.wait_for_timeout(3000)
+        page.evaluate("() => { window.jupyterapp.shell.currentWidget.content.activeCellIndex = 1; }")
+        notebook.command("notebook:run-cell")
+        page.wait_for_timeout(1000)
         page.locator(".bgp-bulk .v-stop").click()
         page.wait_for_timeout(1200)
     else:

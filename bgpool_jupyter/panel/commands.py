@@ -173,11 +173,23 @@ class _Verb(NamedTuple):
     unchanged: str
 
 
-def _start(_: WorkerPool, worker: BackgroundWorker) -> bool:
-    if worker.running:  # a start would end the one under way: "Start" does not mean that
-        return False
+def _is_fresh(worker: BackgroundWorker) -> bool:
+    """Tell whether a worker was loaded from a file and waits to be let run for the first time.
+
+    The kernel's callback of such a worker says so itself; the panel does not depend on the kernel.
+    """
+    return worker.status == "paused" and getattr(worker.callback, "fresh", None) is True
+
+
+def _begin(worker: BackgroundWorker) -> bool:
     worker.start(**worker.args)
     return True
+
+
+def _start(_: WorkerPool, worker: BackgroundWorker) -> bool:
+    if worker.running and not _is_fresh(worker):  # a start would end the one under way: "Start" does not mean that
+        return False
+    return _begin(worker)
 
 
 def _pause(_: WorkerPool, worker: BackgroundWorker) -> bool:
@@ -190,6 +202,8 @@ def _pause(_: WorkerPool, worker: BackgroundWorker) -> bool:
 def _resume(_: WorkerPool, worker: BackgroundWorker) -> bool:
     if worker.status != "paused":
         return False
+    if _is_fresh(worker):
+        return _begin(worker)  # its schedule begins now, and not when it was loaded
     worker.unpause()
     return True
 

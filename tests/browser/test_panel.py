@@ -200,6 +200,13 @@ def test_panel_tells_how_far_runs_are_and_what_is_wrong(open_notebook: Open) -> 
     assert [error for error in notebook.errors if "favicon" not in error] == []
 
 
+LOAD = """
+from pathlib import Path
+Path("jobs.py").write_text("# %%\\n%bgworker --name loaded 1h 42\\n")
+get_ipython().run_line_magic("bgpool", "load jobs.py")
+"""
+
+
 def test_error_card_and_the_rate_of_updates(open_notebook: Open) -> None:
     notebook = open_panel(open_notebook, WRONG)
     page = notebook.page
@@ -237,7 +244,22 @@ def test_error_card_and_the_rate_of_updates(open_notebook: Open) -> None:
     notebook.kernel("hold.set()")
     expect(row(page, "load").locator(".c-state")).to_have_text("waiting")
     expect(row(page, "load").get_by_role("progressbar")).to_be_hidden()
-    assert page.locator(".bgp-facts b").count() == 1  # ours
+
+    # A loaded worker says why it is paused; that is no error. Resume begins its schedule.
+    assert notebook.kernel(LOAD).startswith("loaded 1 worker from jobs.py, paused")
+    loaded = row(page, "loaded")
+    expect(loaded.locator(".c-error.is-reason")).to_have_text("loaded from jobs.py, has not run yet")
+    expect(page.locator(".bgp-tab.has-error")).to_have_count(1)  # of the worker whose detail is open
+    loaded.locator(".c-name").click()
+    expect(page.locator(".bgp-note.n-paused")).to_have_text("loaded from jobs.py, has not run yet")
+    expect(page.locator(".bgp-tab.has-error")).to_have_count(0)
+    loaded.get_by_role("button", name="Resume loaded").click()
+    expect(loaded.locator(".c-state")).to_have_text("waiting")
+    expect(loaded.locator(".c-runs")).to_have_text("1")
+    push = row(page, "push")
+    push.locator(".c-name").click()
+    expect(push.locator(".c-error.is-reason")).to_have_count(0)
+    expect(page.locator(".bgp-facts b")).to_have_count(1)  # ours
     assert page.locator(".bgp-card b, .bgp-notes b").count() == 1
     assert [error for error in notebook.errors if "favicon" not in error] == []
 

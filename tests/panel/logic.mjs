@@ -23,6 +23,12 @@ const marks = [
   [{ lints: ["overruns", "silent"], orphan: "" }, { lints: "Its runs take longer than its interval; No run has ended for five intervals", orphan: "" }],
   [{ lints: ["constructor"], orphan: "<b>" }, { lints: "constructor", orphan: "Orphan: <b>" }],
 ];
+const failures = [
+  [{ status: "waiting", last_error: "", failure_count: 3 }, false],
+  [{ status: "failed", last_error: "ValueError: boom", failure_count: 1 }, true],
+  [{ status: "paused", last_error: "paused after 3 failures in a row: ValueError: boom", failure_count: 3 }, true],
+  [{ status: "paused", last_error: "loaded from jobs.py, has not run yet", failure_count: 0 }, false],
+];
 const trace = [
   ["Traceback (most recent call last):", ""],
   ["  Cell In[1], line 2, in f", "t-cell"],
@@ -43,6 +49,7 @@ for (const [seconds, text] of countdowns) check(`countdown ${seconds}`, panel.fo
 for (const [row, words] of states) check(`state ${row.status}`, panel.stateWords(row, 100), words);
 
 for (const [row, words] of marks) check("marks", panel.marksOf(row), words);
+for (const [row, failed] of failures) check(`failed: ${row.last_error}`, panel.hasFailed(row), failed);
 check("trace", panel.traceLines(trace.map(([line]) => line).join("\n") + "\n"), trace);
 
 const start = performance.now();
@@ -96,6 +103,10 @@ check("and then goes on", Math.abs(store.now() - (Date.now() / 1000 - 3600)) < 1
 for (const junk of [null, 5, {}, { kind: "x" }, { kind: "answer" }]) store.receive(junk, []);
 check("junk changes nothing", store.rows.size, 2);
 store.disconnected();
+const last = store.now();
+store.setRate(10);
+await new Promise((done) => setTimeout(done, 30));
+check("a dead panel's clock stands still", store.now(), last);
 store.command("stop", [1]);
 check("a dead panel sends nothing", [store.connection, store.pending.size], ["restarted", 0]);
 store.close();

@@ -180,7 +180,7 @@ function plural(count, noun) {
 export const VERBS = {
   start: { label: "Start", doing: "starting", icon: "play", can: (row) => !isStarted(row) },
   pause: { label: "Pause", doing: "pausing", icon: "pause", can: (row) => isStarted(row) && row.status !== "paused" },
-  resume: { label: "Resume", doing: "resuming", icon: "play", can: (row) => row.status === "paused" },
+  resume: { label: "Resume", doing: "resuming", icon: "resume", can: (row) => row.status === "paused" },
   run: { label: "Run now", doing: "running", icon: "bolt", can: (row) => isStarted(row) },
   stop: { label: "Stop", doing: "stopping", icon: "stop", can: (row) => isStarted(row) },
   remove: { label: "Remove", doing: "removing", icon: "trash", can: () => true },
@@ -207,6 +207,11 @@ const REMARKS = {
 export function marksOf(row) {
   const remarks = (row.lints ?? []).map((kind) => (Object.hasOwn(REMARKS, kind) ? REMARKS[kind] : kind));
   return { lints: remarks.join("; "), orphan: row.orphan ? `Orphan: ${row.orphan}` : "" };
+}
+
+/** Tell whether a row's last error is one: of a worker that was paused it may be the reason alone. */
+export function hasFailed(row) {
+  return row.status === "failed" || (Boolean(row.last_error) && row.failure_count > 0);
 }
 
 function isMarked(row) {
@@ -305,6 +310,7 @@ export class Store {
   disconnected() {
     if (this.connection === "restarted") return;
     this.connection = "restarted";
+    this.frozen ??= this.now(); // nothing counts on: this is the last picture
     for (const command of this.pending.values()) clearTimeout(command.timer);
     this.pending.clear();
     this.changed("status");
@@ -490,7 +496,7 @@ export class Store {
   /** Take over the updates a second. While they are paused the clock of the picture stands still as well. */
   setRate(rate) {
     if (rate === 0) this.frozen ??= this.now();
-    else this.frozen = null;
+    else if (this.connection !== "restarted") this.frozen = null;
     this.changed("data");
   }
 
@@ -559,6 +565,7 @@ function setAttribute(node, name, value) {
 const SVG = "http://www.w3.org/2000/svg";
 const FILLED = {
   play: "M4.5 2.8v10.4L13 8z",
+  resume: "M2.6 3h2.2v10H2.6zM6.6 2.8v10.4L14.4 8z",
   pause: "M4 3h3v10H4zM9 3h3v10H9z",
   stop: "M3.5 3.5h9v9h-9z",
   bolt: "M9.2 1.2 3.2 9h3.9l-.9 5.8L12.8 7H8.7z",
@@ -615,10 +622,10 @@ const COLUMNS = [
   { name: "schedule", title: "Schedule" },
   { name: "state", title: "State", key: (row) => STATUSES.indexOf(row.status), live: true },
   { name: "next", title: "Next run", key: (row) => row.next_run ?? Infinity, live: true },
-  { name: "runs", title: "Runs", key: (row) => -row.run_count, live: true },
-  { name: "last", title: "Last", key: (row) => -(row.last_duration ?? -1), live: true },
-  { name: "trend", title: "Last runs", fixed: true },
-  { name: "error", title: "Last error", key: (row) => (row.last_error ? 0 : 1), live: true },
+  { name: "runs", title: "Runs", hint: "Runs since the start, and how many of them failed", key: (row) => -row.run_count, live: true },
+  { name: "last", title: "Took", hint: "How long the last run took", key: (row) => -(row.last_duration ?? -1), live: true },
+  { name: "trend", title: "Last runs", hint: "How long the last runs took, the newest at the right; a full red bar is a run that failed", fixed: true },
+  { name: "error", title: "Last error", hint: "The error of the last run, or why the worker was paused", key: (row) => (row.last_error ? 0 : 1), live: true },
   { name: "actions", title: "", fixed: true },
 ];
 
@@ -766,6 +773,7 @@ class View {
       const cell = make("div", `bgp-cell c-${column.name}`);
       cell.setAttribute("role", "columnheader");
       cell.setAttribute("aria-colindex", index + 1);
+      if (column.hint) cell.title = column.hint;
       if (column.fixed) {
         cell.textContent = column.title;
       } else {
@@ -1066,7 +1074,7 @@ class View {
     this.root.classList.toggle("bgp-dark", dark);
   }
 
-  /** Decide which rows are shown, in which order. Under the pointer rows keep their places: nobody clicks on a moving row. */
+  /** Decide which rows are shown, in which order. Under the pointer rows keep their places, nobody clicks on a moving row: new ones come last. */
   arrange(asked) {
     const pattern = this.pattern ?? this.get("pattern") ?? "";
     if (this.pattern === null || this.pattern === undefined) {
@@ -1090,13 +1098,16 @@ class View {
         this.counts[row.status] = (this.counts[row.status] ?? 0) + 1;
       }
     }
+    const status = this.get("status") ?? "all";
+    const fits = (row) => row.match && (status === "all" || isIn(row, status));
     if (this.hold && !asked) {
-      this.shown = this.shown.filter((id) => rows.has(id));
+      const kept = new Set(this.shown.filter((id) => rows.has(id)));
+      for (const row of rows.values()) if (fits(row)) kept.add(row.id);
+      this.shown = [...kept];
       return;
     }
-    const status = this.get("status") ?? "all";
     const list = [];
-    for (const row of this.inOrder()) if (row.match && (status === "all" || isIn(row, status))) list.push(row);
+    for (const row of this.inOrder()) if (fits(row)) list.push(row);
     const column = this.sortColumn();
     const sign = this.get("descending") ? -1 : 1;
     if (column.key) {
@@ -1354,11 +1365,14 @@ class View {
     node.classList.toggle("is-pending", Boolean(pending));
     const [word, age] = stateWords(row, now, pending);
     setText(slot.word, word);
-    const wide = this.root.dataset.width === "wide";
-    setText(slot.age, wide ? age : (!pending && row.status === "running" && shareText(row)) || age.replace("(running ", "("));
+    const { width } = this.root.dataset;
+    const brief = age.replace("(running ", "(");
+    const wide = row.status === "stopping" ? brief : age; // leaves room for the mark that says why it does not stop
+    setText(slot.age, width === "wide" ? wide : (!pending && row.status === "running" && shareText(row)) || brief);
     const said = row.progress?.[1];
     slot.cells.state.title = [age ? `${word} ${age}` : word, said].filter(Boolean).join(" · ");
-    setText(cells.next, nextText(row, now));
+    const next = nextText(row, now);
+    setText(cells.next, width === "narrow" ? next.replace(/ (min|h|d) .*/, " $1") : next);
     const ghost = this.store.connection === "restarted" || this.store.head.closed;
     slot.actions.forEach((action, at) => {
       const verb = [primaryVerb(row), "run", "stop", "remove"][at];
@@ -1384,6 +1398,7 @@ class View {
     cells.runs.title = [plural(row.run_count, "run"), row.failure_count && `${row.failure_count} failed`, row.missed_count && `${row.missed_count} missed`].filter(Boolean).join(", ");
     setText(cells.last, formatDuration(row.last_duration));
     setText(cells.error, row.last_error);
+    cells.error.classList.toggle("is-reason", !hasFailed(row));
     cells.error.title = row.last_error;
     cells.next.title = row.next_run === null ? "" : formatInstant(row.next_run);
     [primaryVerb(row), "run", "stop", "remove"].forEach((verb, at) => {
@@ -1419,7 +1434,7 @@ class View {
     setIcon(this.detailIcon, status);
     setText(this.detailName, row.label);
     const [word, age] = stateWords(row, now, this.store.isPending(row.id));
-    const made = row.cell === null ? "" : ` · made in cell [${row.cell}]`;
+    const made = row.cell === null ? "" : ` · made in cell In[${row.cell}]`;
     setText(this.detailState, `${word}${age ? ` ${age}` : ""}${row.schedule ? ` · ${row.schedule}` : ""}${made}`);
     for (const [verb, node] of this.detailButtons) {
       node.hidden = !VERBS[verb].can(row) || this.store.head.closed;
@@ -1431,7 +1446,7 @@ class View {
       setAttribute(node, "aria-selected", name === tab);
       node.tabIndex = name === tab ? 0 : -1;
     }
-    this.tabNodes.get("error").classList.toggle("has-error", Boolean(row.last_error));
+    this.tabNodes.get("error").classList.toggle("has-error", Boolean(row.last_error) && hasFailed(row));
     if (asked || this.paneLate) this.fillPane(tab, row);
     this.drawNotes(row, tab);
     for (const node of this.pane.querySelectorAll("[data-since]")) setText(node, `running ${formatSpan(Math.max(0, now - Number(node.dataset.since)))}`);
@@ -1446,8 +1461,9 @@ class View {
     const lints = row.lints?.length ? (remarks?.lints.map(([, text]) => text) ?? [marksOf(row).lints]) : [];
     for (const text of lints) notes.push(["warn", text]);
     if (row.orphan) notes.push(["orphan", marksOf(row).orphan]);
-    const wrong = row.status === "failed" || (row.status === "paused" && row.last_error);
-    if (wrong && tab !== "error") notes.push(["failed", outlook && outlook !== row.last_error ? `${row.last_error} · ${outlook}` : row.last_error]);
+    const paused = row.status === "paused" && row.last_error;
+    if (paused && !hasFailed(row)) notes.push(["paused", row.last_error]);
+    else if ((paused || row.status === "failed") && tab !== "error") notes.push(["failed", outlook && outlook !== row.last_error ? `${row.last_error} · ${outlook}` : row.last_error]);
     const key = JSON.stringify(notes);
     if (key !== this.notesKey) {
       this.notesKey = key;
