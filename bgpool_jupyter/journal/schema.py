@@ -61,7 +61,7 @@ def open_file(path: Path, *, create: bool, timeout: float) -> sqlite3.Connection
     if create:
         make_private(path)
     check_owner(path)
-    connection = sqlite3.connect(f"{path.resolve().as_uri()}?mode=rw", timeout, isolation_level=None, uri=True)
+    connection = sqlite3.connect(f"{path.resolve().as_uri()}?mode=rw", timeout=timeout, isolation_level=None, uri=True)
     try:
         connection.execute("PRAGMA trusted_schema = OFF")
         version = _version(connection, path)

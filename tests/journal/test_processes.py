@@ -153,8 +153,10 @@ def test_a_child_that_lives_on_does_not_keep_the_session_alive(path):
         assert process.stdout is not None
         assert process.stdin is not None
         child = int(process.stdout.readline())
-        assert [run.outcome for run in runs(path=path)] == ["running"]
-        process.kill()
+        try:
+            assert [run.outcome for run in runs(path=path)] == ["running"]
+        finally:
+            process.kill()
         process.wait(PATIENCE)
         os.kill(child, 0)  # it lives
         assert [run.outcome for run in runs(path=path)] == ["lost"]

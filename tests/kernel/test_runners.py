@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -91,6 +92,14 @@ def run(runner, cells, folder):
         for process in left(mark):
             process.kill()
     return took
+
+
+@pytest.fixture(autouse=True)
+def _hang_up():
+    """Let children die with their terminal, also where the tests themselves were started by nohup."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGHUP, before)
 
 
 @pytest.mark.parametrize("runner", RUNNERS)
