@@ -24,7 +24,7 @@ class _Asks:
         return None
 
     def label(self, filename):
-        return None
+        return "Cell In[1]"
 
 
 def main(path: Path) -> None:
