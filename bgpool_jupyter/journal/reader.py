@@ -48,7 +48,7 @@ WITH chosen AS (
     FROM run JOIN worker ON worker.id = run.worker
     WHERE run.worker IN (SELECT value FROM json_each(?)))
 SELECT session.id, session.label, session.closed, chosen.name, number, attempt, due, chosen.started, duration, outcome,
-    coalesce(value, ''), coalesce(error, ''), coalesce(message, ''), coalesce(traceback, ''),
+    coalesce(chosen.value, text.value, ''), coalesce(error, ''), coalesce(message, ''), coalesce(traceback, ''),
     coalesce(stdout, ''), coalesce(stderr, ''), coalesce(display, '')
 FROM chosen JOIN session ON session.id = chosen.session LEFT JOIN text ON text.run = chosen.id
 WHERE place <= ? ORDER BY chosen.started, chosen.id"""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import sqlite3
 import time
 from pathlib import Path
@@ -30,6 +32,10 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
             run INTEGER PRIMARY KEY, value TEXT NOT NULL, error TEXT NOT NULL, message TEXT NOT NULL,
             traceback TEXT NOT NULL, stdout TEXT NOT NULL, stderr TEXT NOT NULL, display TEXT NOT NULL)""",
     ),
+    (
+        # A short value stands here, a long one and all of version 1 in the other table, so that most runs are one row.
+        "ALTER TABLE run ADD COLUMN value TEXT",
+    ),
 )
 #: Says in the head of a SQLite file that it is a journal of this package ("bgpl").
 _APPLICATION = 0x6267706C
@@ -47,7 +53,7 @@ def open_file(path: Path, *, create: bool, timeout: float) -> sqlite3.Connection
     path
         The file.
     create
-        Whether it is made if there is none, with mode 0600.
+        Whether it is made if there is none, with mode 0600. If not, it is read where it cannot be written too.
     timeout
         Seconds for which a file that another process has locked is waited for.
 
@@ -61,12 +67,18 @@ def open_file(path: Path, *, create: bool, timeout: float) -> sqlite3.Connection
     if create:
         make_private(path)
     check_owner(path)
-    connection = sqlite3.connect(f"{path.resolve().as_uri()}?mode=rw", timeout=timeout, isolation_level=None, uri=True)
+    place = path.resolve()
+    sealed = not create and _is_sealed(place)
+    mode = "mode=ro&immutable=1" if sealed else "mode=rw"
+    connection = sqlite3.connect(f"{place.as_uri()}?{mode}", timeout=timeout, isolation_level=None, uri=True)
     try:
         connection.execute("PRAGMA trusted_schema = OFF")
         version = _version(connection, path)
-        take_rights_away(path)
+        with contextlib.nullcontext() if create else contextlib.suppress(OSError):  # who only reads may not be able to
+            take_rights_away(path)
         if version < len(MIGRATIONS):
+            if sealed or not (create or _may_write(place)):
+                return _brought_up_to_date(connection, version)
             _migrate(connection, path, timeout)
         connection.execute("PRAGMA synchronous = NORMAL")
         connection.execute(f"PRAGMA journal_size_limit = {_WAL_BYTES}")
@@ -75,6 +87,40 @@ def open_file(path: Path, *, create: bool, timeout: float) -> sqlite3.Connection
         connection.close()
         raise
     return connection
+
+
+def _may_write(path: Path) -> bool:
+    return os.access(path, os.W_OK, effective_ids=os.access in os.supports_effective_ids)
+
+
+def _is_sealed(path: Path) -> bool:
+    """Return whether nothing can be written beside a journal, and nothing stands there that belongs to it.
+
+    SQLite reads a file with a write-ahead file only where it can make or open its two companions.
+    """
+    if _may_write(path.parent):
+        return False
+    ahead = path.with_name(path.name + "-wal")
+    if not ahead.exists() or not ahead.stat().st_size:
+        return True
+    if not path.with_name(path.name + "-shm").exists():
+        raise PermissionError(
+            "its directory cannot be written, and what stands in its -wal file is read only where it can; "
+            "copy both files to another directory"
+        )
+    return False
+
+
+def _brought_up_to_date(connection: sqlite3.Connection, version: int) -> sqlite3.Connection:
+    """Return a copy in memory with the tables of the present version, of a file that cannot be written."""
+    copy = sqlite3.connect(":memory:", isolation_level=None)
+    connection.backup(copy)
+    connection.close()
+    copy.execute("PRAGMA trusted_schema = OFF")
+    for statements in MIGRATIONS[version:]:
+        for statement in statements:
+            copy.execute(statement)
+    return copy
 
 
 def _number(connection: sqlite3.Connection, query: str) -> int:

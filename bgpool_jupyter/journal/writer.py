@@ -6,15 +6,14 @@ second, because each commit, with its thread woken from its sleep, costs as much
 
 Locks
     None. `began` and `ended` are called under the pool's lock, perhaps from a ``__del__`` that interrupted this very
-    module; they use single operations on a dict and a deque. One lock serves as a bell. The thread first says that it
-    rests and then looks whether there is something; who puts something down does so first and then looks whether the
-    thread rests. One of the two always sees the other.
+    module; they use single operations on a dict, a set and a deque. One lock serves as a bell. The thread first says
+    that it rests and then looks whether there is something; who puts something down does so first and then looks
+    whether the thread rests. One of the two always sees the other.
 """
 
 from __future__ import annotations
 
 import contextlib
-import itertools
 import logging
 import os
 import sqlite3
@@ -30,9 +29,8 @@ from typing import TYPE_CHECKING, Self
 from ..engine.arguments import check_delay, safe_repr
 from .files import JournalRefused
 from .limits import Limits
-from .rows import Row, Texts, newest_of_each, row_of_begun, row_of_ended
-from .store import FileVanished, Store
-from .trouble import is_damaged, sentence_of
+from .rows import Batch, newest_of_each
+from .store import FileVanished, Store, is_damaged, sentence_of
 
 if TYPE_CHECKING:
     from ..engine import BackgroundWorker, RunningRun, RunRecord
@@ -128,7 +126,8 @@ class Journal:
         self._open, self._closing = True, False
         #: The runs in flight. Single dict operations need no lock.
         self._flying: dict[RunningRun, BackgroundWorker] = {}
-        self._ended: deque[tuple[BackgroundWorker, RunningRun, RunRecord]] = deque()
+        self._ended: deque[tuple[BackgroundWorker, RunningRun | None, RunRecord]] = deque()
+        self._amended: deque[tuple[BackgroundWorker, RunRecord]] = deque()
         self._marks: deque[_Mark] = deque()
         #: Released when the thread is to look. Held otherwise.
         self._bell = allocate_lock()
@@ -138,12 +137,10 @@ class Journal:
         # What follows belongs to the thread.
         self._store: Store | None = None
         self._session: int | None = None
-        self._sequence = itertools.count(1)
         #: Those of the runs in flight that have a row.
         self._noted: set[RunningRun] = set()
-        self._rows: list[Row] = []
-        self._texts: list[Texts] = []
-        self._next_commit = self._retry_at = 0.0
+        self._batch = Batch()
+        self._retry_at = 0.0
         self._delay = _RETRY_FIRST
         self._given_up = False
         self._thread = threading.Thread(target=self._write, name="bgpool-journal", daemon=True)
@@ -171,11 +168,21 @@ class Journal:
             return
         self._flying.pop(run, None)
         if len(self._ended) < _QUEUED:
-            self._ended.append((worker, run, record))
+            # Only of one that may have a row its RunningRun is still wanted: the thread notes and then looks whether
+            # the run is in flight, here it is the other way round.
+            known = run.ticket is not None or run in self._noted
+            self._ended.append((worker, run if known else None, record))
         else:
             self.dropped += 1
         if self._resting:
             self._ring()
+
+    def amended(self, worker: BackgroundWorker, record: RunRecord, /) -> None:
+        """Take note of what `finished` printed."""
+        if self._open and len(self._amended) < _QUEUED:
+            self._amended.append((worker, record))
+            if self._resting:
+                self._ring()
 
     def _ring(self) -> None:
         try:
@@ -260,25 +267,27 @@ class Journal:
     def _write(self) -> None:
         """Commit, again and again, until the journal is closed."""
         closing = False
+        bell = self._bell
         while not closing:
-            self._wait_until(self._next_commit)  # without a bell: what comes meanwhile is found afterwards
             if not self._pending():
                 self._rest()
-                self._wait_until(monotonic() + LINGER)
+                if not self._urgent:
+                    bell.acquire(timeout=LINGER)
             # The flag first: who sets it has put down before what it is about.
             urgent, self._urgent = self._urgent, False
             closing = self._closing
-            marks = [self._marks.popleft() for _ in range(len(self._marks))]
+            marks = [self._marks.popleft() for _ in range(len(self._marks))] if self._marks else ()
             written = False
             try:
                 self._gather()
-                if urgent or monotonic() >= self._retry_at:
-                    written = self._commit() if self._rows else not self._given_up
+                if urgent or not self.problem or monotonic() >= self._retry_at:
+                    written = self._commit(surely=urgent) if self._batch else not self._given_up
             except Exception as error:  # a fault of ours must end neither the thread nor a wait
                 self._drop(error)
-            self._next_commit = monotonic() + PERIOD
             for mark in marks:
                 mark.release(committed=written)
+            if not self._urgent and not closing:
+                bell.acquire(timeout=PERIOD)  # nobody rings but who is in a hurry
         store, self._store = self._store, None
         if store is not None:
             store.close(for_good=True)
@@ -291,77 +300,70 @@ class Journal:
             if not self._pending():
                 self._bell.acquire()
             self._resting = False
+            self._bell.acquire(blocking=False)  # who saw it rest may have rung twice
 
     def _pending(self) -> bool:
-        return bool(self._ended or self._rows or self._urgent or self._flying.keys() - self._noted)
-
-    def _wait_until(self, end: float) -> None:
-        """Let more come; a flush or the end does not wait."""
-        while not self._urgent:
-            left = end - monotonic()
-            if left <= 0:
-                return
-            self._bell.acquire(timeout=left)
+        """Return whether there is something to write, or somebody waits."""
+        if self._ended or self._amended or self._urgent or self._batch:
+            return True
+        return bool(self._flying.keys() - self._noted)
 
     def _gather(self) -> None:
         """Make rows of what has come: of runs that ended first, so that a run in flight is one that has not."""
-        rows = self._rows
-        for worker, run, record in self._taken():
-            row, texts = row_of_ended(self._sequence_of(run), worker.name, record)
-            rows.append(row)
-            if texts is not None:
-                self._texts.append(texts)
-        for run, worker in self._flying.copy().items():
-            if run not in self._noted:
-                sequence = self._sequence_of(run)
-                run.ticket = self, sequence
-                rows.append(row_of_begun(sequence, worker.name, run))
-                self._noted.add(run)
-        surplus = len(rows) - ROWS_KEPT
-        if self.problem and surplus > 0:
-            self.dropped += surplus
-            del rows[:surplus]
-            kept = {row[0] for row in rows}
-            self._texts = [texts for texts in self._texts if texts[0] in kept]
-
-    def _taken(self) -> list[tuple[BackgroundWorker, RunningRun, RunRecord]]:
-        """Return the runs that have ended; of a burst without those that would be taken out again at once."""
-        ended = [self._ended.popleft() for _ in range(len(self._ended))]
+        batch = self._batch
+        # Those first that belong to runs which have ended, so that their rows are made now at the latest.
+        amended = [self._amended.popleft() for _ in range(len(self._amended))] if self._amended else ()
+        take = self._ended.popleft
+        ended = [take() for _ in range(len(self._ended))]
         if self._noted:
-            self._noted.difference_update([run for _, run, _ in ended])
-        return newest_of_each(ended, self.limits.runs_of_a_worker)
+            self._noted.difference_update([run for _, run, _ in ended if run is not None])
+        if len(ended) > self.limits.runs_of_a_worker:
+            ended = newest_of_each(ended, self.limits.runs_of_a_worker)  # the rest would be taken out at once
+        batch.add_ended(ended)
+        for worker, record in amended:
+            batch.add_output(worker, record)
+        if self._flying:
+            for run, worker in self._flying.copy().items():
+                if run not in self._noted:
+                    self._noted.add(run)
+                    if run in self._flying:
+                        batch.add_begun(worker, run)
+                    else:  # it has ended meanwhile, see ended()
+                        self._noted.discard(run)
+        if self.problem:
+            self.dropped += batch.keep_newest(ROWS_KEPT)
 
-    def _sequence_of(self, run: RunningRun) -> int:
-        """Return the number of a run's row: that which it was given when it was noted in flight, or a new one."""
-        ticket = run.ticket
-        if type(ticket) is tuple and ticket[0] is self:
-            return int(ticket[1])
-        return next(self._sequence)
-
-    def _commit(self, *, again: bool = True) -> bool:
+    def _commit(self, *, surely: bool = True, again: bool = True) -> bool:
         """Write what was gathered; return whether it is in the file."""
+        batch = self._batch
         if self._given_up:
-            self._rows.clear()
-            self._texts.clear()
+            batch.clear()
             return False
         try:
-            if self._store is None:
-                self._store = Store(self.path, self.label, self.limits, self._session)
-                self._session = self._store.session
-            self._store.write(self._rows, self._texts)
+            store = self._store or self._open_store()
+            store.write(batch, surely=surely)
         except FileVanished as error:
             return self._begin_anew() if again else self._put_off(error)
         except JournalRefused as error:
             return self._give_up(f"{error}; runs go on without a journal")
         except (sqlite3.Error, OSError) as error:
             return self._put_off(error)
-        self._rows.clear()
-        self._texts.clear()
-        self.problem = ""
-        self._delay, self._retry_at = _RETRY_FIRST, 0.0
-        with contextlib.suppress(sqlite3.Error, OSError):  # what was to be written is written; next time
-            self._store.prune()
+        batch.clear()
+        if self.problem:
+            self.problem = ""
+            self._delay = _RETRY_FIRST
+        if store.crowded:
+            with contextlib.suppress(sqlite3.Error, OSError):  # what was to be written is written; next time
+                batch.forget_workers(store.prune())
         return True
+
+    def _open_store(self) -> Store:
+        """Open the file, and have what waits belong to the session there."""
+        self._store = store = Store(self.path, self.label, self.limits, self._session)
+        self._session = store.session
+        if not store.resumed:
+            self._batch.move(store.session)
+        return store
 
     # -- trouble
 
@@ -389,9 +391,8 @@ class Journal:
 
     def _drop(self, error: Exception) -> None:
         """Give up what no try could write."""
-        self.dropped += len(self._rows)
-        self._rows.clear()
-        self._texts.clear()
+        self.dropped += len(self._batch.runs)
+        self._batch.clear()
         self._say(f"the journal {self.path} could not take down some runs ({safe_repr(error)}); it goes on")
 
     def _give_up(self, problem: str) -> bool:
@@ -401,10 +402,9 @@ class Journal:
         store, self._store = self._store, None
         if store is not None:
             store.close(for_good=True)
-        self._ended, self._flying = deque(), {}
+        self._ended, self._amended, self._flying = deque(), deque(), {}
         self._noted.clear()
-        self._rows.clear()
-        self._texts.clear()
+        self._batch.clear()
         self._say(problem)
         return False
 
@@ -434,7 +434,7 @@ class Journal:
         self._open = False
         self._closing = True
         self._flying = {}
-        self._ended = deque()
+        self._ended, self._amended = deque(), deque()
         self._marks = deque()
         self._bell = allocate_lock()
         _of_the_parent.append(self._store)

@@ -24,7 +24,7 @@ TABLES: dict[str, dict[str, Any]] = {
     "worker": {"id": 1, "session": 1, "name": "poll"},
     "run": {
         "id": 1, "worker": 1, "number": 1, "attempt": 1, "due": 1.7e9, "started": 1.7e9, "duration": 0.5,
-        "outcome": "failed",
+        "outcome": "failed", "value": "x",
     },
     "text": {
         "run": 1, "value": "x", "error": "x", "message": "x", "traceback": "x", "stdout": "x", "stderr": "x",

@@ -46,14 +46,33 @@ def test_a_stored_file_of_version_1_is_read(stored, query):
     assert failed.stdout == "asked\n"
 
 
-def test_a_stored_file_of_version_1_becomes_one_of_version_2(stored, query, monkeypatch, keep, run_once):
-    """A pretended version 2, which adds a column."""
+def test_a_stored_file_of_version_1_becomes_one_of_the_present(stored, query, keep, run_once):
+    """With values of both versions in it."""
+    journal = keep()
+    with WorkerPool() as pool:
+        pool.recorder = journal
+        run_once(pool, lambda: "short", "new")
+        run_once(pool, lambda: "long" * 100, "new")
+        assert journal.flush(PATIENCE)
+    assert query(stored, "PRAGMA user_version") == [(len(schema.MIGRATIONS),)]
+    assert outcomes(stored) == [
+        *EXPECTED,
+        (3, "", "new", 1, "done", "'short'"),
+        (3, "", "new", 1, "done", repr("long" * 100)),
+    ]
+    assert query(stored, "SELECT value FROM run WHERE value IS NOT NULL") == [("'short'",)], "one row is enough"
+    assert query(stored, "SELECT count(*) FROM text WHERE run IN (SELECT id FROM run WHERE value != '')") == [(0,)]
+    assert query(stored, "PRAGMA integrity_check") == [("ok",)]
+
+
+def test_a_stored_file_becomes_one_of_a_version_to_come(stored, query, monkeypatch):
+    """A pretended one, which adds a column."""
     following = (*schema.MIGRATIONS, ("ALTER TABLE session ADD COLUMN colour TEXT NOT NULL DEFAULT 'green'",))
     with monkeypatch.context() as patch:
         patch.setattr(schema, "MIGRATIONS", following)
         assert outcomes(stored) == EXPECTED
         assert outcomes(stored) == EXPECTED
-    assert query(stored, "PRAGMA user_version") == [(2,)]
+    assert query(stored, "PRAGMA user_version") == [(len(following),)]
     assert query(stored, "SELECT DISTINCT colour FROM session") == [("green",)]
     assert query(stored, "PRAGMA integrity_check") == [("ok",)]
 
@@ -68,6 +87,22 @@ def test_a_migration_that_fails_leaves_the_file_as_it_was(stored, query, monkeyp
     assert outcomes(stored) == EXPECTED
 
 
+def test_a_kernel_goes_on_while_a_later_version_adds_a_column(stored, query, monkeypatch, keep, run_once, warnings):
+    journal = keep()
+    following = (*schema.MIGRATIONS, ("ALTER TABLE run ADD COLUMN colour TEXT", "ALTER TABLE text ADD COLUMN x TEXT"))
+    with WorkerPool() as pool:
+        pool.recorder = journal
+        run_once(pool, lambda: 1, "before")
+        assert journal.flush(PATIENCE)
+        with monkeypatch.context() as patch:
+            patch.setattr(schema, "MIGRATIONS", following)
+            assert len(runs(path=stored)) == 5
+        run_once(pool, lambda: 1 / 0, "after")
+        assert journal.flush(PATIENCE)
+    assert query(stored, "SELECT outcome, colour FROM run ORDER BY started DESC LIMIT 1") == [("failed", None)]
+    assert warnings == []
+
+
 def test_the_present_version_is_in_the_file(once, journal, path, query):
     once(lambda: 1)
     journal.close(PATIENCE)
@@ -80,7 +115,8 @@ def test_a_newer_version_is_refused_and_left_alone(stored, query, keep, warnings
     connection.execute("PRAGMA user_version = 7")
     connection.close()
     before = stored.read_bytes()
-    sentence = f"{stored} was written by a newer bgpool-jupyter (version 7 of the tables, this one knows 1); "
+    known = len(schema.MIGRATIONS)
+    sentence = f"{stored} was written by a newer bgpool-jupyter (version 7 of the tables, this one knows {known}); "
     for use in (lambda: runs(path=stored), lambda: prepare(stored)):
         with pytest.raises(JournalRefused) as caught:
             use()

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import logging
+import os
 import resource
+import shutil
 import sqlite3
 import subprocess
 import sys
+import tempfile
 import threading
 import time
+from pathlib import Path
 
 import pytest
 
 from bgpool_jupyter.engine import WorkerPool
-from bgpool_jupyter.journal import JournalError, prepare, runs, schema, writer
+from bgpool_jupyter.journal import JournalError, prepare, runs, schema, size, writer
 
 PATIENCE = 20.0
 
@@ -191,6 +195,84 @@ def test_a_read_only_directory_is_one_warning(keep, warnings, run_once):
     assert warnings[0].startswith("the journal /proc/journal.sqlite cannot be written (")
 
 
+@pytest.fixture(name="sealed")
+def _sealed():
+    """Takes all rights to write a directory away, from root too: for a while the tests are somebody else."""
+    folder = Path(tempfile.mkdtemp())  # others may not look into the directories of pytest
+    was_root = os.geteuid() == 0
+
+    def seal():
+        for entry in (*folder.iterdir(), folder):
+            if was_root:
+                os.chown(entry, 65534, 65534)
+        folder.chmod(0o555)
+        if was_root:
+            os.seteuid(65534)
+        with pytest.raises(PermissionError):
+            (folder / "new").touch()
+
+    yield folder, seal
+    if was_root:
+        os.seteuid(0)
+    folder.chmod(0o755)
+    shutil.rmtree(folder)
+
+
+needs_users = pytest.mark.skipif(not hasattr(os, "geteuid"), reason="Windows has other rights")
+
+
+@needs_users
+def test_a_journal_in_a_directory_that_cannot_be_written_is_read(keep, run_once, sealed):
+    folder, seal = sealed
+    path = folder / "journal.sqlite"
+    journal = keep(path)
+    with WorkerPool() as pool:
+        pool.recorder = journal
+        run_once(pool, lambda: 42)
+    journal.close(PATIENCE)
+    before = path.read_bytes()
+    seal()
+    assert [(run.outcome, run.value) for run in runs(path=path)] == [("done", "42")]
+    assert size(path).runs == 1
+    assert {entry.name for entry in folder.iterdir()} == {"journal.sqlite", "journal.sqlite-lock"}
+    assert path.read_bytes() == before
+
+
+@needs_users
+@pytest.mark.parametrize("with_index", [True, False], ids=["with its index", "without its index"])
+def test_a_journal_that_was_not_closed_in_such_a_directory(keep, run_once, sealed, tmp_path, with_index):
+    folder, seal = sealed
+    path = folder / "journal.sqlite"
+    journal = keep(tmp_path / "journal.sqlite")
+    with WorkerPool() as pool:
+        pool.recorder = journal
+        run_once(pool, lambda: 42)
+        assert journal.flush(PATIENCE)
+        for companion in ("", "-wal", *["-shm"][:with_index]):  # as a kill would leave it
+            shutil.copyfile(f"{journal.path}{companion}", f"{path}{companion}")
+    seal()
+    if with_index:
+        assert [run.value for run in runs(path=path)] == ["42"]
+    else:
+        with pytest.raises(JournalError, match="copy both files to another directory"):
+            runs(path=path)
+
+
+@needs_users
+@pytest.mark.parametrize("what", ["directory", "file"])
+def test_an_older_journal_that_cannot_be_written_is_read_in_memory(sealed, what):
+    folder, seal = sealed
+    path = folder / "journal.sqlite"
+    shutil.copyfile(Path(__file__).with_name("version1.sqlite"), path)
+    path.chmod(0o400)
+    before = path.read_bytes()
+    seal()
+    if what == "file":
+        folder.chmod(0o755)
+    assert [run.value for run in runs(path=path)] == ["1.5", "", "2.5", ""]
+    assert path.read_bytes() == before
+
+
 @pytest.mark.parametrize("with_companions", [True, False])
 def test_a_file_that_vanished_is_one_warning_and_begins_anew(path, keep, warnings, run_once, query, with_companions):
     journal = keep()
@@ -212,6 +294,53 @@ def test_a_file_that_vanished_is_one_warning_and_begins_anew(path, keep, warning
     assert {(run.name, run.outcome) for run in runs(path=path)} == {("after", "done"), ("flying", "done")}
     assert warnings == [f"the journal {path} was deleted or replaced; it begins anew there"]
     assert query(path, "PRAGMA integrity_check") == [("ok",)]
+
+
+def test_what_was_committed_to_a_file_that_had_vanished_is_in_the_new_one(path, keep, run_once, monkeypatch):
+    """It is looked at the file now and then, and not at each commit."""
+    monkeypatch.setattr(writer, "PERIOD", 0.01)
+    monkeypatch.setattr(writer, "LINGER", 0.001)
+    monkeypatch.setattr("bgpool_jupyter.journal.store._LOOK_EVERY", 1e6)
+    journal = keep()
+    entered, leave = threading.Event(), threading.Event()
+    with WorkerPool() as pool:
+        pool.recorder = journal
+        run_once(pool, lambda: 1, "before")
+        assert journal.flush(PATIENCE)
+        path.unlink()
+        store = journal._store
+        for number in range(3):
+            run_once(pool, lambda: 1, f"meanwhile {number}")
+        flying = pool.new_actor(lambda: (entered.set(), leave.wait(PATIENCE)), name="flying", dispose=False).start()
+        assert entered.wait(PATIENCE)
+        end = time.monotonic() + PATIENCE
+        while not any(row[7] is None for row in store._doubtful):  # the run in flight is committed
+            assert time.monotonic() < end
+            threading.Event().wait(0.001)
+        assert not path.exists()
+        leave.set()
+        flying.result(timeout=PATIENCE)
+        assert journal.flush(PATIENCE)
+    assert [(run.name, run.outcome) for run in runs(path=path)] == [
+        *[(f"meanwhile {number}", "done") for number in range(3)],
+        ("flying", "done"),
+    ]
+
+
+def test_that_a_file_vanished_is_noticed_without_being_asked(path, keep, run_once, monkeypatch, warnings):
+    monkeypatch.setattr(writer, "PERIOD", 0.01)
+    monkeypatch.setattr("bgpool_jupyter.journal.store._LOOK_EVERY", 0.02)
+    journal = keep()
+    with WorkerPool() as pool:
+        pool.recorder = journal
+        run_once(pool, lambda: 1)
+        assert journal.flush(PATIENCE)
+        path.unlink()
+        pool.new_worker(0.01, lambda: 1).start()
+        end = time.monotonic() + PATIENCE
+        while not path.exists() or not warnings:
+            assert time.monotonic() < end
+            threading.Event().wait(0.01)
 
 
 def test_two_who_lose_their_file_do_not_harm_the_new_one(path, keep, warnings, run_once, query):

@@ -9,7 +9,7 @@ import pytest
 
 from bgpool_jupyter.engine import RunOutput, WorkerPool
 from bgpool_jupyter.journal import Journal, Limits, runs
-from bgpool_jupyter.journal.rows import MAX_STREAM
+from bgpool_jupyter.journal.rows import MAX_STREAM, Batch
 from bgpool_jupyter.testing import make_pool
 
 PATIENCE = 20.0
@@ -115,6 +115,64 @@ def test_output_is_cut_from_its_beginning_and_says_so(pool, journal, path, run_o
     assert rest.endswith("line 2499\n")
     assert run.stderr.startswith("… start of a long line dropped\n")
     assert max(len(run.stdout), len(run.stderr)) < MAX_STREAM + 100
+
+
+class Printer:
+    """Has a run print "said", if it is asked to, and `finished` print "later"."""
+
+    def __init__(self, run_prints):
+        self.run_prints = run_prints
+        self.calls = 0
+
+    def enter(self, output):
+        return output
+
+    def exit(self, output):
+        self.calls += 1
+        if self.calls == 2:
+            output.write("stdout", "later\n")
+        elif self.run_prints:
+            output.write("stdout", "said\n")
+
+    def label(self, filename):
+        return None
+
+
+@pytest.mark.parametrize("committed", [True, False], ids=["run was committed", "all at once"])
+@pytest.mark.parametrize("value", [None, 7, "x" * 500], ids=["none", "short", "long"])
+@pytest.mark.parametrize("run_prints", [True, False], ids=["run prints", "run is silent"])
+def test_what_finished_prints_is_kept_with_the_last_run(journal, path, run_prints, value, committed):
+    pool = make_pool()
+    pool.recorder = journal
+    pool.new_worker(1, lambda: "another", name="one", max_count=2).start()
+    pool.clock.advance(5)
+    pool.capture = Printer(run_prints)
+    finished = (lambda: journal.flush(PATIENCE)) if committed else (lambda: None)
+    pool.new_actor(lambda: value, name="one", finished=finished).start()
+    pool.clock.advance(5)
+    pool.close()
+    assert journal.flush(PATIENCE)
+    found = runs(path=path)
+    assert [(run.outcome, run.stdout) for run in found] == [
+        ("done", ""),
+        ("done", ""),
+        ("done", "said\nlater\n" if run_prints else "later\n"),
+    ]
+    assert found[-1].value == ("" if value is None else repr(value))
+
+
+def test_what_a_failed_finished_says_is_kept_too(journal, path):
+    pool = make_pool()
+    pool.set_logger(lambda text: None)
+    pool.recorder = journal
+    pool.new_actor(lambda: 1, name="one", finished=lambda: 1 / 0).start()
+    pool.clock.advance(1)
+    pool.close()
+    assert journal.flush(PATIENCE)
+    (run,) = runs(path=path)
+    assert (run.outcome, run.error) == ("done", None)
+    assert run.stderr.startswith("finished failed:\n")
+    assert "ZeroDivisionError" in run.stderr
 
 
 def test_the_count_of_dropped_lines_is_right(pool, journal, path, run_once):
@@ -226,6 +284,25 @@ def test_a_run_that_began_under_another_journal_is_whole_in_the_second(keep, tmp
     assert [(run.outcome, run.value) for run in runs(path=second.path)] == [("done", "'value'")]
 
 
+@pytest.mark.parametrize("known", [True, False], ids=["was noted in flight", "was not"])
+def test_a_run_during_which_the_journal_was_off_is_one_row(keep, path, pool, known):
+    first = keep()
+    entered, leave = threading.Event(), threading.Event()
+    pool.recorder = first
+    worker = pool.new_actor(lambda: (entered.set(), leave.wait(PATIENCE), "value")[2], name="long").start()
+    assert entered.wait(PATIENCE)
+    assert not known or first.flush(PATIENCE)
+    first.close(PATIENCE)
+    assert [run.outcome for run in runs(path=path)] == ["lost"]
+    pool.recorder = second = keep()
+    leave.set()
+    worker.result(timeout=PATIENCE)
+    assert second.flush(PATIENCE)
+    assert [(run.session, run.name, run.outcome, run.value) for run in runs(path=path)] == [
+        (2, "long", "done", "'value'")
+    ]
+
+
 def test_many_runs_of_many_threads_are_all_there(pool, journal, path):
     workers = [pool.new_worker(0.001, lambda: 1, name=f"w{n}", max_count=50, dispose=False) for n in range(8)]
     done = threading.Semaphore(0)
@@ -315,11 +392,9 @@ def test_without_a_thread_runs_go_on(monkeypatch, path, warnings, run_once):
 
 
 def test_a_fault_of_the_journal_is_one_warning_and_ends_no_thread(keep, path, warnings, monkeypatch, run_once):
-    from bgpool_jupyter.journal import writer
-
     journal = keep()
     with monkeypatch.context() as patch, WorkerPool() as pool:
-        patch.setattr(writer, "row_of_ended", lambda *_: 1 / 0)
+        patch.setattr(Batch, "add_ended", lambda *_: 1 / 0)
         pool.recorder = journal
         run_once(pool, lambda: 1)
         assert not journal.flush(PATIENCE)
