@@ -7,30 +7,27 @@ characters, line ends and marks that turn the writing direction as escapes, HTML
 from __future__ import annotations
 
 import html
-import shlex
-import time
 import unicodedata
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
-from .card import ErrorCard, card
-from .engine import BackgroundWorker, WorkerSnapshot
+from .engine import WorkerSnapshot
 from .engine.arguments import log_text
 
 __all__ = [
     "COLUMNS",
     "MAX_ROWS",
     "NOTHING",
+    "NO_FORMULAS",
     "REMARK",
     "SHAPES",
     "Column",
-    "WorkerTable",
     "clean_text",
+    "cut_text",
     "format_duration",
     "format_snapshot",
     "html_table",
     "log_text",
-    "orphan_text",
     "text_table",
 ]
 
@@ -53,16 +50,6 @@ NOTHING = "–"  # noqa: RUF001 - the dash of tables
 
 #: Marks a worker of which there is something to remark although it has not failed; see BackgroundWorker.lints().
 REMARK = "⚠"
-
-#: Most error cards below a table in text and in HTML, and most remarks; the others are counted.
-_TEXT_CARDS = 3
-_HTML_CARDS = 10
-_REMARKS = 5
-#: Most lines of output and of traceback of a card in text and in HTML; the last ones are kept.
-_TEXT_LINES = (4, 12)
-_HTML_LINES = (40, 100)
-#: Most terminal cells of a line of a card.
-_LINE_WIDTH = 160
 
 _MINUTE = 60.0
 _HOUR = 3600.0
@@ -183,7 +170,7 @@ def _cells_of(character: str) -> int:
     return 2 if unicodedata.east_asian_width(character) in "WF" else 1
 
 
-def _cut(text: str, width: int) -> str:
+def cut_text(text: str, width: int) -> str:
     """Return the text in at most `width` cells, with an ellipsis where it was cut."""
     if len(text) * 2 <= width or _cells(text) <= width:
         return text
@@ -203,27 +190,30 @@ def text_table(
     empty: str = "no workers",
     *,
     latest: bool = False,
+    most: int = MAX_ROWS,
 ) -> str:
     """Return a table for a terminal.
 
     Parameters
     ----------
     rows
-        A text for each column; only :data:`MAX_ROWS` are shown, the first ones if `latest` does not say otherwise.
+        A text for each column; only `most` are shown, the first ones if `latest` does not say otherwise.
     columns
         Titles, widths and sides. Optional columns, and the last one, are left out where they are empty in every row.
     empty
         What is returned instead of a table without rows.
     latest
         Whether the last rows are shown where there are too many.
+    most
+        Most rows that are shown; the others are counted.
 
     Notes
     -----
     Threads: may be called from any thread; returns at once.
     """
-    shown_rows, more = _limited(rows, latest=latest)
+    shown_rows, more = _limited(rows, most, latest=latest)
     shown_rows, columns = _without_empty_columns(shown_rows, columns)
-    lines = [[_cut(text, column.width) for text, column in zip(row, columns, strict=True)] for row in shown_rows]
+    lines = [[cut_text(text, column.width) for text, column in zip(row, columns, strict=True)] for row in shown_rows]
     if not lines:
         return empty
     lines.insert(0, [column.title for column in columns])
@@ -248,15 +238,15 @@ def _without_empty_columns(
     return [[row[number] for number in kept] for row in rows], [columns[number] for number in kept]
 
 
-def _limited(rows: Iterable[Sequence[str]], *, latest: bool) -> tuple[list[Sequence[str]], list[str]]:
+def _limited(rows: Iterable[Sequence[str]], most: int, *, latest: bool) -> tuple[list[Sequence[str]], list[str]]:
     """Return the rows that are shown, and a line that counts the others if there are any."""
     everything = list(rows)
-    hidden = len(everything) - MAX_ROWS
+    hidden = len(everything) - most
     if hidden <= 0:
         return everything, []
     if latest:
         return everything[hidden:], [f"… {hidden:,} earlier ones"]
-    return everything[:MAX_ROWS], [f"… {hidden:,} more"]
+    return everything[:most], [f"… {hidden:,} more"]
 
 
 def _pad(text: str, width: int, *, right: bool) -> str:
@@ -265,17 +255,19 @@ def _pad(text: str, width: int, *, right: bool) -> str:
 
 
 #: Colours come from JupyterLab, with neutral ones where there is no JupyterLab; all are for light and dark.
+#: A class stands twice where JupyterLab's own rules for tables would win.
 _STYLE = """\
 .bgpool-table { border-collapse: collapse; font-size: var(--jp-ui-font-size1, 13px); color: inherit; margin: 4px 0; }
-table.bgpool-table tr > th, table.bgpool-table tr > td { text-align: left; padding: 3px 10px; white-space: nowrap;
-  max-width: 36em;
+.bgpool-table.bgpool-table tr > th, .bgpool-table.bgpool-table tr > td { text-align: left; padding: 3px 10px;
+  white-space: nowrap; max-width: 36em;
   overflow: hidden; text-overflow: ellipsis; border: 0; border-bottom: 1px solid rgba(128, 128, 128, 0.3); }
 .bgpool-table th { font-weight: 600; opacity: 0.75; }
-table.bgpool-table tr > .bgpool-right { text-align: right; font-variant-numeric: tabular-nums; }
+.bgpool-table.bgpool-table tr > .bgpool-right { text-align: right; font-variant-numeric: tabular-nums; }
 .bgpool-table .bgpool-waiting, .bgpool-table .bgpool-running, .bgpool-table .bgpool-done {
   color: var(--jp-success-color0, #2e9d4e); }
 .bgpool-card { margin: 4px 0; } .bgpool-card summary { cursor: pointer; }
-.bgpool-card pre { margin: 4px 0 4px 16px; max-height: 30em; overflow: auto; }
+.bgpool-card pre { margin: 4px 0 4px 16px; max-height: 30em; overflow: auto;
+  font-family: var(--jp-code-font-family, monospace); font-size: var(--jp-code-font-size, 13px); }
 .bgpool-table .bgpool-failed, .bgpool-table .bgpool-lost { color: var(--jp-error-color1, #d9534f); }
 .bgpool-table .bgpool-paused, .bgpool-table .bgpool-stopping, .bgpool-table .bgpool-overdue {
   color: var(--jp-warn-color0, #c8861c); }
@@ -288,6 +280,7 @@ def html_table(
     empty: str = "no workers",
     *,
     latest: bool = False,
+    most: int = MAX_ROWS,
 ) -> str:
     """Return a table for a notebook, with everything escaped; the parameters are those of :func:`text_table`.
 
@@ -295,7 +288,7 @@ def html_table(
     -----
     Threads: may be called from any thread; returns at once.
     """
-    lines, more = _limited(rows, latest=latest)
+    lines, more = _limited(rows, most, latest=latest)
     if not lines:
         return f"<p>{html.escape(empty)}</p>"
     lines, columns = _without_empty_columns(lines, columns)
@@ -303,13 +296,13 @@ def html_table(
     head = "".join(f"<th{kind}>{html.escape(c.title)}</th>" for kind, c in zip(kinds, columns, strict=False))
     body = "\n".join(_html_row(line, columns, kinds) for line in lines)
     return (
-        f'<style>\n{_STYLE}</style>\n<table class="bgpool-table {_NO_FORMULAS}">\n<thead><tr>{head}</tr></thead>\n'
+        f'<style>\n{_STYLE}</style>\n<table class="bgpool-table {NO_FORMULAS}">\n<thead><tr>{head}</tr></thead>\n'
         f"<tbody>\n{body}\n</tbody>\n</table>" + "".join(f"\n<p>{line}</p>" for line in more)
     )
 
 
 #: Keeps MathJax from setting what stands between dollars in a name; it would make links of some of it.
-_NO_FORMULAS = "tex2jax_ignore mathjax_ignore"
+NO_FORMULAS = "tex2jax_ignore mathjax_ignore"
 #: Outcomes of runs that have a colour and are no state.
 _OUTCOMES = frozenset({"done", "lost", "overdue"})
 
@@ -317,156 +310,9 @@ _OUTCOMES = frozenset({"done", "lost", "overdue"})
 def _html_row(line: Sequence[str], columns: Sequence[Column], kinds: Sequence[str]) -> str:
     cells = []
     for text, column, kind in zip(line, columns, kinds, strict=False):
-        shown = _cut(text, 2 * column.width)
+        shown = cut_text(text, 2 * column.width)
         title = f' title="{html.escape(text[:2000])}"' if shown != text else ""
         word = text.split(" ")[1] if column.state and " " in text else ""
         state = f' class="bgpool-{word}"' if word in SHAPES or word in _OUTCOMES else ""
         cells.append(f"<td{kind}{state}{title}>{html.escape(shown)}</td>")
     return f"<tr>{''.join(cells)}</tr>"
-
-
-def _worker_row(worker: BackgroundWorker, snapshot: WorkerSnapshot, now: float) -> tuple[str, ...]:
-    fraction = snapshot.progress.fraction if snapshot.progress is not None else None
-    return format_snapshot(snapshot, now, fraction=fraction, pause_reason=worker.pause_reason)
-
-
-def card_lines(found: ErrorCard, most_output: int, most_traceback: int) -> list[str]:
-    """Return what a card says of its run: the end of the output before the error, and of the traceback.
-
-    Parameters
-    ----------
-    found
-        The card.
-    most_output
-        Most lines of output.
-    most_traceback
-        Most lines of the traceback.
-    """
-    lines = _last_lines(found.output, most_output) + _last_lines(found.traceback, most_traceback)
-    return [_cut(clean_text(line), _LINE_WIDTH) for line in lines]
-
-
-def _last_lines(text: str, count: int) -> list[str]:
-    lines = text.splitlines()
-    hidden = len(lines) - count
-    return [f"… {hidden:,} lines before", *lines[-count:]] if hidden > 0 else lines
-
-
-class _Failure(NamedTuple):
-    """A card of a table, in words."""
-
-    #: "✖ poll: run 3 failed at 14:30:05".
-    head: str
-    card: ErrorCard
-    #: "next: runs again at 14:30:10", "" if that is not known.
-    following: str
-
-
-def _shows_failure(worker: BackgroundWorker, snapshot: WorkerSnapshot) -> bool:
-    """Return whether a worker's last run failed, and it was not stopped by a person since."""
-    return snapshot.status not in {"new", "stopped", "stopping"} and worker.last_run_failed
-
-
-def _failures(workers: Iterable[BackgroundWorker]) -> list[_Failure]:
-    """Return the cards of these workers; one that was started anew meanwhile has none."""
-    found = []
-    for worker in workers:
-        its_card = card(worker)
-        if its_card is not None:
-            following = f"next: {clean_text(its_card.outlook)}" if its_card.outlook else ""
-            head = f"{SHAPES['failed']} {_cut(clean_text(worker.name), 64)}: {its_card.title}"
-            found.append(_Failure(head, its_card, following))
-    return found
-
-
-def _text_card(failure: _Failure) -> str:
-    inner = ["    " + line for line in card_lines(failure.card, *_TEXT_LINES)]
-    return "\n".join([failure.head, *inner, *([f"    {failure.following}"] if failure.following else [])])
-
-
-def _html_card(failure: _Failure) -> str:
-    head = html.escape(" · ".join(filter(None, (failure.head, failure.following))))
-    inner = html.escape("\n".join(card_lines(failure.card, *_HTML_LINES)))
-    return f'<details class="bgpool-card {_NO_FORMULAS}"><summary>{head}</summary>\n<pre>{inner}</pre></details>'
-
-
-def _remarks(workers: Iterable[BackgroundWorker]) -> list[str]:
-    """Return a line for each remark on these workers."""
-    seen = list(workers)
-    return [
-        f"{REMARK} {_cut(clean_text(worker.name), 64)}: {clean_text(lint.text)}"
-        for worker in seen
-        for lint in worker.lints()
-    ] + [f"{REMARK} {_cut(clean_text(worker.name), 64)}: {orphan_text(worker)}" for worker in seen if worker.orphan]
-
-
-def orphan_text(worker: BackgroundWorker) -> str:
-    """Return why nothing in the notebook stands for a worker any more, and the way out; "" where that is not known."""
-    if not worker.orphan:
-        return ""
-    return f"{clean_text(worker.orphan)}; %bgpool remove {shlex.quote(clean_text(worker.name))} takes it out"
-
-
-class WorkerTable(list[BackgroundWorker]):
-    """A list of workers that a notebook or a terminal shows as a table of their present state.
-
-    Below the table stand the error cards of those whose last run failed (which run, its output and traceback,
-    what happens next), and a line for each remark that a ⚠ in the table stands for.
-
-    Parameters
-    ----------
-    workers
-        The rows, in this order.
-    empty
-        What is shown instead of a table without rows.
-    clock
-        Where the present instant is read, from which the next run is counted; UTC epoch seconds.
-    details
-        Whether cards and remarks are shown.
-
-    Notes
-    -----
-    Threads: may be shown from any thread; a worker is shown as it is when the table is asked for.
-    """
-
-    def __init__(
-        self,
-        workers: Iterable[BackgroundWorker] = (),
-        empty: str = "no workers",
-        clock: Callable[[], float] = time.time,
-        *,
-        details: bool = True,
-    ) -> None:
-        super().__init__(workers)
-        self.empty = empty
-        self._clock = clock
-        self._details = details
-
-    def _look(self, most: int) -> tuple[list[tuple[str, ...]], list[_Failure], str, list[str]]:
-        """Return rows, the first failures, how many more there are, and remarks, of one look at the workers."""
-        now = self._clock()
-        seen = [(worker, worker.snapshot()) for worker in self]
-        rows = [_worker_row(worker, snapshot, now) for worker, snapshot in seen]
-        if not self._details:
-            return rows, [], "", []
-        failed = [worker for worker, snapshot in seen if _shows_failure(worker, snapshot)]
-        others = len(failed) - most
-        have = "has" if others == 1 else "have"
-        hidden = f"… {others:,} more {have} failed: %bgpool log NAME" if others > 0 else ""
-        remarks = _remarks(worker for worker, snapshot in seen if snapshot.lints or snapshot.orphan)
-        if len(remarks) > _REMARKS:
-            remarks[_REMARKS:] = [f"… {len(remarks) - _REMARKS:,} more remarks: %bgpool log NAME"]
-        return rows, _failures(failed[:most]), hidden, remarks
-
-    def __repr__(self) -> str:
-        rows, failures, hidden, remarks = self._look(_TEXT_CARDS)
-        cards = map(_text_card, failures)
-        parts = [text_table(rows, empty=self.empty), *cards, hidden, "\n".join(remarks)]
-        return "\n\n".join(part for part in parts if part)
-
-    def _repr_html_(self) -> str:
-        rows, failures, hidden, remarks = self._look(_HTML_CARDS)
-        cards = map(_html_card, failures)
-        lines = [hidden, *remarks] if hidden else remarks
-        notes = (f'<p class="bgpool-remark {_NO_FORMULAS}">{html.escape(line)}</p>' for line in lines)
-        return "\n".join([html_table(rows, empty=self.empty), *cards, *notes])

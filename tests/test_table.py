@@ -11,13 +11,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bgpool_jupyter.engine import Retry, WorkerSnapshot
+from bgpool_jupyter.overview import WorkerTable
 from bgpool_jupyter.table import (
     COLUMNS,
     MAX_ROWS,
     NOTHING,
     SHAPES,
     Column,
-    WorkerTable,
     clean_text,
     format_duration,
     format_snapshot,
@@ -327,6 +327,16 @@ def test_failed_worker_has_its_card_below_the_table():
     assert "        raise ValueError(text)" in traceback
     assert error == "    ValueError: boom"
     assert re.fullmatch(r"    next: tries again at 2027-01-15 \d\d:00:30 \(attempt 2 of 5\)", following)
+
+
+def test_card_of_a_worker_that_paused_itself_says_the_way_on():
+    pool = make_pool()
+    worker = failing(pool, name="my poll", max_failures=2)
+    pool.clock.advance(10)
+    table = WorkerTable([worker], clock=pool.clock.time)
+    following = "next: paused after 2 failures in a row: ValueError: boom; %bgpool resume 'my poll' lets it go on"
+    assert repr(table).splitlines()[-1] == f"    {following}"
+    assert following.replace("'", "&#x27;") in table._repr_html_()
 
 
 def test_card_is_gone_when_the_worker_recovers_or_is_stopped():

@@ -95,6 +95,9 @@ class PoolModel(traitlets.HasTraits):
     threads_paused = traitlets.Int(0, read_only=True)
     """Count of the pool's threads that wait for something to do. Written by the publisher."""
 
+    suspended = traitlets.Bool(default_value=False, read_only=True)
+    """Whether the whole pool is held by suspend(): no run begins. Written by the publisher."""
+
     closed = traitlets.Bool(default_value=False, read_only=True)
     """Whether the pool was closed: the picture is the last one. Written by the publisher."""
 
@@ -247,11 +250,12 @@ class PoolModel(traitlets.HasTraits):
         updated = tuple(each for each in seen if known.get(each.id) != each)
         removed = tuple(sorted((ids & known.keys()) - {each.id for each in seen}))
         threads = self._pool.count_jobs()
-        same_threads = threads == (self.threads_running, self.threads_paused)
-        if self.revision and not updated and not removed and same_threads and closed == self.closed:
+        suspended = self._pool.suspended
+        told = (self.threads_running, self.threads_paused, self.suspended, self.closed)
+        if self.revision and not updated and not removed and told == (*threads, suspended, closed):
             return None
         change = PoolChange(self.revision + 1, updated, removed)
-        self._write(change, threads, closed=closed)
+        self._write(change, threads, suspended=suspended, closed=closed)
         return change
 
     def _aging(self, known: Mapping[int, WorkerSnapshot]) -> set[int]:
@@ -265,7 +269,7 @@ class PoolModel(traitlets.HasTraits):
         self._turn = turn + _MOST_AGED
         return set((late[turn:] + late[:turn])[:_MOST_AGED])
 
-    def _write(self, change: PoolChange, threads: tuple[int, int], *, closed: bool) -> None:
+    def _write(self, change: PoolChange, threads: tuple[int, int], *, suspended: bool, closed: bool) -> None:
         if change.updated or change.removed:
             workers = dict(self.workers)
             for worker_id in change.removed:
@@ -282,6 +286,7 @@ class PoolModel(traitlets.HasTraits):
             self._assign("counts", MappingProxyType(dict.fromkeys(_STATUSES, 0)))
         self._assign("threads_running", threads[0])
         self._assign("threads_paused", threads[1])
+        self._assign("suspended", suspended)
         self._assign("closed", closed)
         self._assign("change", change)
         self._assign("revision", change.revision)

@@ -17,8 +17,8 @@ import traitlets
 from ..background import default_pool
 from ..engine import ArgumentValueError, BackgroundWorker, PoolError, WorkerNotFound, WorkerPool
 from ..engine.arguments import encodable
-from ..table import format_snapshot, html_table, text_table
-from . import commands, route, wire
+from ..overview import WorkerTable
+from . import commands, route, shared, wire
 from .looks import Looks
 from .model import PoolChange, PoolModel
 from .pages import Page, Pages
@@ -28,7 +28,7 @@ __all__ = ["Panel", "close_all", "default_panel"]
 logger = logging.getLogger("bgpool_jupyter.panel")
 
 _STATIC = pathlib.Path(__file__).parent / "static"
-#: Most rows of the text and HTML that stand for the panel where there are no widgets.
+#: Most rows of the table that stands for the panel where there are no widgets.
 _FALLBACK_ROWS = 100
 #: Seconds after a command in which changes are sent although updates are paused: people see what they did.
 _AFTERMATH = 1.5
@@ -128,7 +128,7 @@ class Panel(anywidget.AnyWidget):
         self._sent_at = self._forced_until = -math.inf
         self._undo_tick: Callable[[], None] | None = None
         self._own_layout = layout is None
-        self._pool_model: PoolModel | None = _acquire(pool)
+        self._pool_model: PoolModel | None = shared.acquire(pool)
         self._last_model = self._pool_model
         self._looks = Looks(self._pool_model.pool, self._say)
         try:
@@ -193,7 +193,7 @@ class Panel(anywidget.AnyWidget):
             super().close()
         if layout is not None:
             layout.close()
-        _release(model)
+        shared.release(model)
 
     def __repr__(self) -> str:
         """Return a text that is the same from run to run."""
@@ -201,22 +201,14 @@ class Panel(anywidget.AnyWidget):
         return "Panel()" if model is None else f"Panel({model.pool.name!r})"
 
     def _repr_mimebundle_(self, **kwargs: Any) -> Any:
-        """Return the widget, and for places without widgets the same table as text and as HTML."""
+        """Return the widget, and for places without widgets what %bgpool shows, as text and as HTML."""
         bundle = super()._repr_mimebundle_(**kwargs)
         if bundle is None:
             return None
         data, metadata = bundle
-        snapshots = list(self.model.workers.values())
-        now = self.pool.clock.time()
-        rows = [
-            format_snapshot(each, now, fraction=each.progress.fraction if each.progress else None)
-            for each in snapshots[:_FALLBACK_ROWS]
-        ]
-        more = len(snapshots) - len(rows)
-        note = f"… and {more:,} more" if more else ""
-        text = text_table(rows) + (f"\n{note}" if note else "")
-        table = html_table(rows) + (f"<p>{note}</p>" if note else "")
-        return {**data, "text/plain": text, "text/html": table}, metadata
+        pool = self.pool
+        table = WorkerTable(pool.find_workers(), clock=pool.clock.time, most=_FALLBACK_ROWS)
+        return {**data, "text/plain": repr(table), "text/html": table._repr_html_()}, metadata
 
     # ------------------------------------------------------------------ to the page
 
@@ -235,6 +227,7 @@ class Panel(anywidget.AnyWidget):
             "pool": model.pool.name[: commands.MAX_PATTERN],
             "running": model.threads_running,
             "paused": model.threads_paused,
+            "suspended": model.suspended,
             "closed": model.closed,
         }
         return {"epoch": model.epoch, "seq": self._seq, "now": round(model.pool.clock.time(), 4), "head": head}
@@ -399,32 +392,8 @@ class Panel(anywidget.AnyWidget):
             return None
 
 
-# ------------------------------------------------------------------- one model a pool, and every panel
-
-_lock = threading.Lock()
-#: Models by id() of their pool, with the count of panels that show it. A model keeps its pool alive.
-_models: dict[int, tuple[PoolModel, int]] = {}
+#: Every panel that is open.
 _panels: list[Panel] = []
-
-
-def _acquire(pool: WorkerPool | None) -> PoolModel:
-    with _lock:
-        chosen = default_pool() if pool is None else pool
-        model, users = _models.get(id(chosen), (None, 0))
-        if model is None:
-            model = PoolModel(chosen)
-        _models[id(model.pool)] = (model, users + 1)
-        return model
-
-
-def _release(model: PoolModel) -> None:
-    with _lock:
-        _, users = _models[id(model.pool)]
-        if users > 1:
-            _models[id(model.pool)] = (model, users - 1)
-            return
-        del _models[id(model.pool)]
-    model.close()
 
 
 def default_panel() -> Panel:

@@ -200,6 +200,19 @@ def test_panel_tells_how_far_runs_are_and_what_is_wrong(open_notebook: Open) -> 
     assert [error for error in notebook.errors if "favicon" not in error] == []
 
 
+def test_tables_and_cards_stand_as_they_should(open_notebook: Open) -> None:
+    """JupyterLab has rules of its own for what stands in an output."""
+    notebook = open_notebook([WRONG, "%bgpool"])
+    notebook.run_all()
+    notebook.page.locator(".bgpool-card summary").first.wait_for()
+    style = "(node) => [getComputedStyle(node).textAlign, getComputedStyle(node).fontFamily]"
+    cells = notebook.page.locator(".bgpool-table tbody tr").first.locator("td")
+    assert cells.nth(0).evaluate(style)[0] == "left"
+    assert cells.nth(4).evaluate(style)[0] == "right"
+    assert "monospace" in notebook.page.locator(".bgpool-card pre").first.evaluate(style)[1]
+    notebook.kernel("hold.set()")
+
+
 LOAD = """
 from pathlib import Path
 Path("jobs.py").write_text("# %%\\n%bgworker --name loaded 1h 42\\n")
@@ -400,6 +413,10 @@ def test_end_is_told(open_notebook: Open) -> None:
     notebook.save()
     page.reload()
     rows(page).first.wait_for()
+    expect(page.locator(".bgp-status")).to_have_text("live")
+    notebook.kernel("pool.suspend()")
+    expect(page.locator(".bgp-status")).to_have_text("pool suspended: %bgpool resume")
+    notebook.kernel("pool.resume()")
     expect(page.locator(".bgp-status")).to_have_text("live")
     # One panel of two is closed, then all: nothing is left of them, and the kernel is as it was.
     assert notebook.kernel(CLOSE_ONE) == "2 ['bgpool-publisher', 'bgpool-route']"

@@ -29,6 +29,13 @@ const failures = [
   [{ status: "paused", last_error: "paused after 3 failures in a row: ValueError: boom", failure_count: 3 }, true],
   [{ status: "paused", last_error: "loaded from jobs.py, has not run yet", failure_count: 0 }, false],
 ];
+const troubles = [
+  [{ status: "failed", last_error: "ValueError: boom", failure_count: 1 }, true],
+  [{ status: "paused", last_error: "paused after 3 failures in a row: ValueError: boom", failure_count: 3 }, true],
+  [{ status: "paused", last_error: "loaded from jobs.py, has not run yet", failure_count: 0 }, false],
+  [{ status: "paused", last_error: "", failure_count: 3 }, false],
+  [{ status: "running", last_error: "ValueError: boom", failure_count: 1 }, false],
+];
 const trace = [
   ["Traceback (most recent call last):", ""],
   ["  Cell In[1], line 2, in f", "t-cell"],
@@ -50,6 +57,7 @@ for (const [row, words] of states) check(`state ${row.status}`, panel.stateWords
 
 for (const [row, words] of marks) check("marks", panel.marksOf(row), words);
 for (const [row, failed] of failures) check(`failed: ${row.last_error}`, panel.hasFailed(row), failed);
+for (const [row, wrong] of troubles) check(`trouble: ${row.status}, ${row.last_error}`, panel.isInTrouble(row), wrong);
 check("trace", panel.traceLines(trace.map(([line]) => line).join("\n") + "\n"), trace);
 
 const start = performance.now();
@@ -110,5 +118,32 @@ check("a dead panel's clock stands still", store.now(), last);
 store.command("stop", [1]);
 check("a dead panel sends nothing", [store.connection, store.pending.size], ["restarted", 0]);
 store.close();
+
+// What is said aloud: who gets into trouble, once, and not what was there before.
+const loud = new panel.Store(model);
+const states_of = (...statuses) => statuses.map((status, at) => [at + 1, `w${at + 1}`, status, status === "waiting" ? "" : `E${at + 1}`, 1]);
+const told = { ...base, fields: ["id", "name", "status", "last_error", "failure_count"] };
+let seq = 0;
+const next = (gone, ...statuses) => loud.receive({ kind: "delta" }, encode({ ...told, seq: ++seq, gone, rows: states_of(...statuses) }));
+loud.receive({ kind: "snapshot" }, encode({ ...told, seq, rows: states_of("failed", "waiting") }));
+check("what had failed before is no news", loud.takeAlarms(), "");
+next([], "running", "running");
+next([], "failed", "failed");
+check("a failure is said", loud.takeAlarms(), "w2 failed: E2");
+next([], "running", "running");
+next([], "failed", "failed");
+check("and not again while it goes on", loud.takeAlarms(), "");
+next([], "waiting", "paused");
+next([], "failed", "paused");
+check("but after a run that did not", loud.takeAlarms(), "w1 failed: E1");
+next([], "waiting", "waiting");
+next([], "paused", "failed", "failed", "failed", "failed", "failed");
+check("of many the first ones and the count", loud.takeAlarms(), "w1 is E1; w2 failed: E2; w3 failed: E3; 3 more workers failed");
+check("each once", loud.takeAlarms(), "");
+next([2], "paused");
+check("who is gone is forgotten", [...loud.troubled], [1, 3, 4, 5, 6]);
+loud.receive({ kind: "snapshot" }, encode({ ...told, seq, rows: states_of("paused", "failed") }));
+check("a new picture tells what was missed", [loud.takeAlarms(), [...loud.troubled]], ["w2 failed: E2", [1, 2]]);
+loud.close();
 
 console.log(JSON.stringify(wrong));

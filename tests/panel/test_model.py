@@ -56,6 +56,16 @@ def test_step_takes_what_changed(pool: ManualPool, model: PoolModel) -> None:
     assert model.total == 1
 
 
+def test_a_suspension_is_seen_although_no_worker_changes(pool: ManualPool, model: PoolModel) -> None:
+    pool.suspend()
+    model.step()
+    assert model.suspended
+    assert model.change == PoolChange(model.revision, (), ())
+    pool.resume()
+    model.step()
+    assert not model.suspended
+
+
 def test_remarks_that_time_alone_makes_are_found(pool: ManualPool, model: PoolModel) -> None:
     seen: list[tuple[str, ...]] = []
 
@@ -122,7 +132,7 @@ def test_restarted_worker_keeps_its_place(pool: ManualPool, model: PoolModel) ->
     assert [each.name for each in model.workers.values()] == ["a", "b"]
 
 
-@pytest.mark.parametrize("name", ["workers", "total", "counts", "revision", "closed", "epoch", "change"])
+@pytest.mark.parametrize("name", ["workers", "total", "counts", "revision", "suspended", "closed", "epoch", "change"])
 def test_nobody_else_writes(model: PoolModel, name: str) -> None:
     with pytest.raises(traitlets.TraitError):
         setattr(model, name, getattr(model, name))

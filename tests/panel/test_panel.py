@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 import traitlets
 
-from bgpool_jupyter.engine import PoolError, WorkerPool
-from bgpool_jupyter.panel import Panel, close_all, default_panel, looks
+from bgpool_jupyter.engine import PoolError, RunOutput, WorkerPool
+from bgpool_jupyter.panel import Panel, close_all, default_panel, looks, shared
 from bgpool_jupyter.panel import panel as panel_module
 from bgpool_jupyter.panel import wire as wire_module
 from bgpool_jupyter.testing import ManualPool, make_pool
@@ -33,7 +33,7 @@ def test_state_carries_the_first_picture(pool: ManualPool, wire: Wire) -> None:
     wire.panel.model.step()
     first = json.loads(wire.panel.get_state()["_first"])
     assert names(first) == ["poll"]
-    assert first["head"] == {"pool": "manual", "running": 0, "paused": 0, "closed": False}
+    assert first["head"] == {"pool": "manual", "running": 0, "paused": 0, "suspended": False, "closed": False}
     assert first["fields"][:2] == ["id", "name"]
     assert "_first" not in wire.panel.get_state(key="pattern")
 
@@ -422,9 +422,51 @@ def test_fallbacks_are_bounded(pool: ManualPool, wire: Wire) -> None:
         pool.new_worker(5, lambda: None)
     wire.panel.model.step()
     data, _ = wire.panel._repr_mimebundle_()
-    assert data["text/plain"].endswith("… and 150 more")
-    assert "… and 150 more" in data["text/html"]
+    assert data["text/plain"].endswith("\n… 150 more")
+    assert "<p>… 150 more</p>" in data["text/html"]
     assert len(data["text/plain"].splitlines()) == 103
+
+
+class Capture:
+    """Captures the output of the run in flight."""
+
+    def enter(self, output: RunOutput, /) -> None:
+        self.output = output
+
+    def exit(self, token: object, /) -> None:
+        """Leave the output as it is."""
+
+    def label(self, filename: str, /) -> str | None:
+        return None
+
+
+def test_fallbacks_show_the_error_cards_in_bounds(pool: ManualPool, wire: Wire) -> None:
+    capture = Capture()
+
+    def fetch() -> None:
+        capture.output.write("stdout", "GET <b>/now</b>\n")
+        raise ValueError("<i>boom</i>")
+
+    pool.set_logger(lambda _text: None)
+    pool.capture = capture
+    for number in range(120):
+        worker = pool.new_worker(5, fetch, name=f"fetch-{number}", dispose=False)
+        if number >= 108:
+            worker.start()
+            pool.run_due()
+    wire.panel.model.step()
+    data, _ = wire.panel._repr_mimebundle_()
+    text, page = data["text/plain"], data["text/html"]
+    assert "… 20 more\n\n✖ fetch-108: run 1 failed at " in text, "also of those that have no row"
+    assert "\n    GET <b>/now</b>\n    Traceback (most recent call last):\n" in text
+    assert "\n    ValueError: <i>boom</i>\n    next: runs again at " in text
+    assert text.count("Traceback") == 3
+    assert text.endswith("… 9 more have failed: %bgpool log NAME")
+    assert page.count("<details") == 10
+    assert "<b>" not in page
+    assert "<i>" not in page
+    assert "GET &lt;b&gt;/now&lt;/b&gt;" in page
+    assert len(page) < 60_000
 
 
 def test_repr_holds_no_address(wire: Wire) -> None:
@@ -440,9 +482,9 @@ def test_panels_of_a_pool_share_its_model(pool: ManualPool, open_panel: Callable
     other = make_pool(name="other")
     assert open_panel(other).panel.model is not first.model
     first.close()
-    assert panel_module._models[id(pool)][1] == 1
+    assert shared._models[id(pool)][1] == 1
     second.close()
-    assert id(pool) not in panel_module._models
+    assert id(pool) not in shared._models
     other.close()
 
 
@@ -451,7 +493,7 @@ def test_bad_pool_leaves_nothing(bad: Any) -> None:
     with pytest.raises(PoolError, match=r"^pool must be a WorkerPool, not \w+; give pool=None for the default pool$"):
         Panel(bad)
     assert panel_module._panels == []
-    assert panel_module._models == {}
+    assert shared._models == {}
 
 
 @pytest.mark.parametrize("arguments", [{"height": 5}, {"pattern": 5}, {"pattern": "x" * 201}, {"nosuch": 1}])
@@ -459,7 +501,7 @@ def test_bad_view_leaves_nothing(pool: ManualPool, arguments: dict[str, Any]) ->
     with pytest.raises((traitlets.TraitError, TypeError, PoolError)):
         Panel(pool, **arguments)
     assert panel_module._panels == []
-    assert panel_module._models == {}
+    assert shared._models == {}
 
 
 def bgpool_threads() -> list[str]:
@@ -475,7 +517,7 @@ def test_close_leaves_nothing() -> None:
     assert bgpool_threads() == []
     assert panel.comm is None
     assert panel_module._panels == []
-    assert panel_module._models == {}
+    assert shared._models == {}
     assert panel.pool is pool
     pool.close()
 

@@ -201,6 +201,7 @@ const REMARKS = {
   overruns: "Its runs take longer than its interval",
   deaf: "The run in flight never looks at the stop flag",
   silent: "No run has ended for five intervals",
+  overdue: "The run in flight takes longer than its timeout",
 };
 
 /** Return what a row's marks say: the remarks as one sentence, and why it is an orphan; "" where there is nothing. */
@@ -212,6 +213,11 @@ export function marksOf(row) {
 /** Tell whether a row's last error is one: of a worker that was paused it may be the reason alone. */
 export function hasFailed(row) {
   return row.status === "failed" || (Boolean(row.last_error) && row.failure_count > 0);
+}
+
+/** Tell whether something is wrong with a worker now: its last run failed, or it was paused because of its failures. */
+export function isInTrouble(row) {
+  return row.status === "failed" || (row.status === "paused" && hasFailed(row));
 }
 
 function isMarked(row) {
@@ -227,6 +233,7 @@ function primaryVerb(row) {
 // --------------------------------------------------------------------------------------------- Store
 
 const ANSWER_LATE = 700; // ms after which a command without an answer is called queued
+const MOST_ALARMS = 3; // failures that are said one by one; of more the count is said
 const KEEP_ALIVE = 60_000; // ms between two signs that somebody looks; the kernel stops sending when they fail
 
 /** The page's copy of the pool, one per widget model, shared by its views. */
@@ -237,7 +244,7 @@ export class Store {
     this.rows = new Map();
     this.members = 0; // grows when a worker comes, goes, or is called otherwise
     this.trends = new Map();
-    this.head = { pool: "", running: 0, paused: 0, closed: false };
+    this.head = { pool: "", running: 0, paused: 0, suspended: false, closed: false };
     this.epoch = null;
     this.seq = 0;
     this.offset = null; // seconds that the browser's clock is ahead of the kernel's
@@ -251,6 +258,8 @@ export class Store {
     this.stacks = 0;
     this.remarks = null; // what looks wrong with the worker whose detail is open, and what comes next
     this.frozen = null; // the kernel's time at which updates were paused
+    this.troubled = new Set(); // ids of the workers in trouble: what becomes one is said aloud once
+    this.alarms = []; // labels and errors of those that have not been said yet
     this.views = new Set();
     this.windows = new Map(); // view -> ids of the rows that it shows
     this.tokens = 0;
@@ -439,6 +448,9 @@ export class Store {
     this.rows = new Map();
     this.members++;
     this.takeRows(picture.rows);
+    for (const id of this.troubled) if (!this.rows.has(id)) this.troubled.delete(id);
+    if (!this.acquainted) this.alarms = []; // what was there before is seen, and no news
+    this.acquainted = true;
     this.asked = 0;
     this.looked = undefined; // the kernel may have forgotten us: say again what is looked at
     this.stacked = undefined;
@@ -462,6 +474,7 @@ export class Store {
       this.members++;
       this.rows.delete(id);
       this.trends.delete(id);
+      this.troubled.delete(id);
     }
     this.takeHead(picture);
   }
@@ -476,7 +489,28 @@ export class Store {
       row.label = old?.name === row.name ? old.label : cleanText(row.name);
       if (old?.name !== row.name || old.schedule !== row.schedule) this.members++;
       this.rows.set(row.id, row);
+      this.watchTrouble(row);
     }
+  }
+
+  /** Note who got into trouble, and who is out of it. A run in flight says nothing yet: its worker may fail again. */
+  watchTrouble(row) {
+    if (!isInTrouble(row)) {
+      if (row.status !== "running") this.troubled.delete(row.id);
+    } else if (!this.troubled.has(row.id)) {
+      this.troubled.add(row.id);
+      if (this.alarms.length < MOST_ALARMS) this.alarms.push(`${row.label} ${row.status === "paused" ? "is" : "failed:"} ${row.last_error}`);
+      else this.moreAlarms = (this.moreAlarms ?? 0) + 1;
+    }
+  }
+
+  /** Return what is to be said aloud of new failures, once; "" where there are none. */
+  takeAlarms() {
+    const alarms = this.alarms;
+    const more = this.moreAlarms ?? 0;
+    this.alarms = [];
+    this.moreAlarms = 0;
+    return [...alarms, ...(more ? [`${plural(more, "more worker")} failed`] : [])].join("; ");
   }
 
   takeHead(picture) {
@@ -613,6 +647,7 @@ function button(className, label, iconName, onClick) {
 const ROW_HEIGHT = 32; // px, the same as in panel.css
 const OVERSCAN = 6; // rows painted above and below what is seen
 const ASK_ABOVE = 20; // rows: a bulk command on more asks first
+const ALARM_PAUSE = 5000; // ms between two things that are said aloud
 const ACTIONS = 4; // buttons in a row: first (start, pause or resume), run now, stop, remove
 const collator = new Intl.Collator(undefined, { numeric: true });
 
@@ -640,6 +675,7 @@ class View {
     this.shown = []; // ids that the filter lets through, in their order
     this.active = null; // id of the row that the arrow keys are on
     this.activeAction = -1; // index of its button, -1 for the row itself
+    this.activeHead = null; // name of the column whose title the arrow keys are on
     this.asking = null; // the command that waits for a confirmation
     this.dirty = new Set(["all"]);
     this.undo = [];
@@ -666,7 +702,7 @@ class View {
     const root = make("div", "bgp");
     root.setAttribute("role", "region");
     root.setAttribute("aria-label", "Background workers");
-    root.append(this.buildHead(), this.buildTools(), this.buildBulk(), this.buildAsk(), this.buildGrid(), this.buildDetail());
+    root.append(this.buildHead(), this.buildTools(), this.buildBulk(), this.buildAsk(), this.buildGrid(), this.buildDetail(), this.buildAlarm());
     this.root = root;
     el.append(root);
   }
@@ -687,6 +723,15 @@ class View {
     live.append(this.status, this.buildRate());
     head.append(this.title, this.poolName, make("span", "bgp-space"), this.threads, live);
     return head;
+  }
+
+  /** What screen readers say when a worker fails; it is not seen, since the row and the chip show it. */
+  buildAlarm() {
+    this.alarm = make("div", "bgp-alarm bgp-unseen");
+    this.alarm.setAttribute("role", "status");
+    this.alarm.setAttribute("aria-live", "polite");
+    this.alarm.setAttribute("aria-label", "Failures");
+    return this.alarm;
   }
 
   buildRate() {
@@ -749,8 +794,10 @@ class View {
     const ask = make("div", "bgp-ask");
     ask.setAttribute("role", "alertdialog");
     ask.setAttribute("aria-label", "Confirm");
+    ask.setAttribute("aria-describedby", `${this.uid}-ask`);
     ask.hidden = true;
     this.askText = make("span", "bgp-ask-text");
+    this.askText.id = `${this.uid}-ask`;
     this.askYes = button("bgp-button bgp-danger", "", null, () => this.answerAsk(true));
     this.askNo = button("bgp-button", "Cancel", null, () => this.answerAsk(false));
     ask.append(this.askText, this.askYes, this.askNo);
@@ -771,11 +818,12 @@ class View {
     this.heads = new Map();
     for (const [index, column] of COLUMNS.entries()) {
       const cell = make("div", `bgp-cell c-${column.name}`);
+      cell.id = `${this.uid}-head-${column.name}`;
       cell.setAttribute("role", "columnheader");
       cell.setAttribute("aria-colindex", index + 1);
       if (column.hint) cell.title = column.hint;
       if (column.fixed) {
-        cell.textContent = column.title;
+        cell.append(column.title || make("span", "bgp-unseen", "Actions"));
       } else {
         const sorter = button("bgp-sort", column.title, null, () => this.sortBy(column.name));
         sorter.tabIndex = -1;
@@ -797,6 +845,7 @@ class View {
 
   buildDetail() {
     const detail = make("div", "bgp-detail");
+    detail.setAttribute("role", "region");
     detail.hidden = true;
     const head = make("div", "bgp-detail-head");
     this.detailIcon = icon("waiting");
@@ -816,6 +865,7 @@ class View {
     this.detailActions.append(shut);
     this.tabs = make("div", "bgp-tabs");
     this.tabs.setAttribute("role", "tablist");
+    this.tabs.setAttribute("aria-label", "Detail");
     this.tabNodes = new Map();
     for (const name of TABS) {
       const tab = button("bgp-tab", name[0].toUpperCase() + name.slice(1), null, () => {
@@ -823,10 +873,13 @@ class View {
         this.changed("detail");
       });
       tab.setAttribute("role", "tab");
+      tab.setAttribute("aria-controls", `${this.uid}-pane`);
+      tab.id = `${this.uid}-tab-${name}`;
       this.tabNodes.set(name, tab);
       this.tabs.append(tab);
     }
     this.pane = make("div", "bgp-pane");
+    this.pane.id = `${this.uid}-pane`;
     this.pane.setAttribute("role", "tabpanel");
     this.pane.tabIndex = 0;
     this.notes = make("ul", "bgp-notes");
@@ -943,9 +996,11 @@ class View {
     const page = Math.max(1, Math.floor((this.grid.clientHeight - ROW_HEIGHT) / ROW_HEIGHT) - 1);
     const last = this.shown.length - 1;
     const moves = { ArrowDown: at + 1, ArrowUp: at < 0 ? last : at - 1, PageDown: at + page, PageUp: at - page, Home: 0, End: last };
-    if (event.key in moves) this.moveTo(Math.max(0, Math.min(last, moves[event.key])));
-    else if (event.key === "ArrowRight") this.activeAction = Math.min(ACTIONS - 1, this.activeAction + 1);
-    else if (event.key === "ArrowLeft") this.activeAction = Math.max(-1, this.activeAction - 1);
+    const step = { ArrowRight: 1, ArrowLeft: -1 }[event.key];
+    if (event.key === "ArrowUp" && at === 0 && this.activeHead === null) this.activeHead = this.seenHeads()[0];
+    else if (event.key in moves) this.moveTo(this.activeHead !== null && event.key === "ArrowDown" ? 0 : Math.max(0, Math.min(last, moves[event.key])));
+    else if (step && this.activeHead !== null) this.activeHead = stepIn(this.seenHeads(), this.activeHead, step);
+    else if (step) this.activeAction = stepIn([-1, ...this.seenActions()], this.activeAction, step);
     else if (event.key === "Enter" || event.key === " ") this.press();
     else return;
     event.preventDefault();
@@ -963,7 +1018,19 @@ class View {
     this.changed("detail");
   }
 
+  /** The columns that can be sorted and are not left out for want of room. */
+  seenHeads() {
+    return [...this.heads].filter(([, cell]) => isSeen(cell)).map(([name]) => name);
+  }
+
+  /** The indexes of the buttons of a row that are not left out for want of room. */
+  seenActions() {
+    const slot = this.pool.find((each) => each.id === this.active && each.id !== null);
+    return slot ? [...slot.actions.keys()].filter((index) => isSeen(slot.actions[index])) : [];
+  }
+
   moveTo(index) {
+    this.activeHead = null;
     if (!this.shown.length) return;
     this.active = this.shown[index];
     const top = index * ROW_HEIGHT;
@@ -973,6 +1040,10 @@ class View {
   }
 
   press() {
+    if (this.activeHead !== null) {
+      this.sortBy(this.activeHead);
+      return;
+    }
     const row = this.store.rows.get(this.active);
     if (!row) return;
     if (this.activeAction < 0) this.select(this.detailId() === row.id ? null : row.id);
@@ -1053,6 +1124,19 @@ class View {
   }
 
   draw() {
+    const focused = this.root.contains(document.activeElement) ? document.activeElement : null;
+    this.drawDirty();
+    if (focused && (focused.disabled || !isSeen(focused))) this.rescueFocus(focused);
+  }
+
+  /** Put the focus where it can stay when what had it is gone: on the page's body JupyterLab would take the next key for a command. */
+  rescueFocus(lost) {
+    const inDetail = this.detailBox.contains(lost) && !this.detailBox.hidden;
+    const refuge = inDetail ? this.tabNodes.get(this.get("tab")) : isSeen(this.grid) ? this.grid : this.filter;
+    refuge.focus({ preventScroll: true });
+  }
+
+  drawDirty() {
     const dirty = this.dirty;
     this.dirty = new Set();
     const all = dirty.has("all");
@@ -1063,7 +1147,16 @@ class View {
       this.drawCounts();
     }
     this.drawRows();
+    this.drawAlarm();
     if (all || dirty.has("detail") || dirty.has("data") || dirty.has("time")) this.drawDetail(all || dirty.has("detail"));
+  }
+
+  /** Say aloud who failed, at most once in some seconds: a worker that fails again and again is said once. */
+  drawAlarm() {
+    if (Date.now() - (this.alarmed ?? 0) < ALARM_PAUSE) return;
+    const text = this.store.takeAlarms();
+    if (text) this.alarmed = Date.now();
+    setText(this.alarm, text); // emptied, so that the same words are news when they come again
   }
 
   drawSize() {
@@ -1155,7 +1248,7 @@ class View {
       const number = targets[verb];
       setText(label, number ? `${VERBS[verb].label} ${number.toLocaleString("en")}` : VERBS[verb].label);
       node.disabled = !number || this.store.connection === "restarted" || this.store.head.closed;
-      setAttribute(node, "aria-label", `${VERBS[verb].label} the ${plural(number, "worker")} shown`);
+      setAttribute(node, "aria-label", `${VERBS[verb].label} ${plural(number, "worker")} shown`); // begins as what is seen
     }
     const total = this.store.rows.size;
     const shown = this.shown.length;
@@ -1204,8 +1297,8 @@ class View {
   fillNoMatch() {
     const pattern = this.matched;
     const status = this.get("status") ?? "all";
-    const what = [pattern && `named “${pattern}”`, status !== "all" && `that is ${status}`].filter(Boolean).join(" ");
-    this.empty.append(make("p", "bgp-empty-title", `No worker ${what}`));
+    const what = [status !== "all" && status, "worker", pattern && `named “${pattern}”`].filter(Boolean).join(" ");
+    this.empty.append(make("p", "bgp-empty-title", `No ${what}`));
     const row = make("p", "bgp-empty-actions");
     if (pattern && !/[*?[]/.test(pattern)) {
       row.append(button("bgp-button", `Try *${pattern}*`, null, () => {
@@ -1261,6 +1354,7 @@ class View {
       return ["resync", `kernel busy, no news for ${formatSpan(silent / 1000)}`];
     }
     if (this.store.frozen !== null) return ["held", `as it was at ${formatClock(this.store.frozen)}`];
+    if (head.suspended) return ["held", "pool suspended: %bgpool resume"];
     return ["live", "live"];
   }
 
@@ -1294,8 +1388,16 @@ class View {
       slot.node.hidden = true;
       slot.id = null;
     }
-    const activeSlot = this.pool.find((slot) => slot.id === this.active && slot.id !== null);
-    setAttribute(grid, "aria-activedescendant", activeSlot ? (this.activeAction < 0 ? activeSlot.node.id : activeSlot.actions[this.activeAction].id) : null);
+    for (const [name, cell] of this.heads) cell.classList.toggle("is-active", name === this.activeHead);
+    setAttribute(grid, "aria-activedescendant", this.activeId());
+  }
+
+  /** The id of what the arrow keys are on: the title of a column, a row, or a button in it; null for nothing. */
+  activeId() {
+    if (this.activeHead !== null) return this.heads.get(this.activeHead).id;
+    const slot = this.pool.find((each) => each.id === this.active && each.id !== null);
+    if (!slot) return null;
+    return this.activeAction < 0 ? slot.node.id : slot.actions[this.activeAction].id;
   }
 
   buildRow(number) {
@@ -1336,6 +1438,7 @@ class View {
     node.addEventListener("click", () => {
       this.active = slot.id;
       this.activeAction = -1;
+      this.activeHead = null;
       this.grid.focus({ preventScroll: true });
       this.select(this.detailId() === slot.id ? null : slot.id);
     });
@@ -1357,7 +1460,8 @@ class View {
     setAttribute(node, "aria-rowindex", index + 2);
     setAttribute(node, "aria-selected", row.id === this.detailId());
     node.classList.toggle("is-odd", index % 2 === 1);
-    node.classList.toggle("is-active", row.id === this.active);
+    node.classList.toggle("is-active", row.id === this.active && this.activeHead === null);
+    node.classList.toggle("is-trouble", isInTrouble(row));
     const status = STATUSES.includes(row.status) ? row.status : "new";
     setAttribute(node, "data-status", status);
     if (slot.row !== row) this.paintValues(slot, row, status);
@@ -1377,7 +1481,7 @@ class View {
     slot.actions.forEach((action, at) => {
       const verb = [primaryVerb(row), "run", "stop", "remove"][at];
       setAttribute(action, "aria-disabled", ghost || !VERBS[verb].can(row));
-      action.classList.toggle("is-active", row.id === this.active && this.activeAction === at);
+      action.classList.toggle("is-active", row.id === this.active && this.activeHead === null && this.activeAction === at);
     });
     this.paintTrend(slot, row);
   }
@@ -1396,6 +1500,8 @@ class View {
     setText(slot.count, row.run_count.toLocaleString("en"));
     setText(slot.bad, row.failure_count ? `${row.failure_count.toLocaleString("en")} ✕` : "");
     cells.runs.title = [plural(row.run_count, "run"), row.failure_count && `${row.failure_count} failed`, row.missed_count && `${row.missed_count} missed`].filter(Boolean).join(", ");
+    setAttribute(cells.runs, "aria-label", cells.runs.title);
+    setAttribute(slot.node, "aria-label", [row.label, row.status, row.last_error].filter(Boolean).join(", ")); // what is read at an arrow key
     setText(cells.last, formatDuration(row.last_duration));
     setText(cells.error, row.last_error);
     cells.error.classList.toggle("is-reason", !hasFailed(row));
@@ -1433,6 +1539,7 @@ class View {
     setAttribute(this.detailBox, "data-status", status);
     setIcon(this.detailIcon, status);
     setText(this.detailName, row.label);
+    setAttribute(this.detailBox, "aria-label", `Detail of ${row.label}`);
     const [word, age] = stateWords(row, now, this.store.isPending(row.id));
     const made = row.cell === null ? "" : ` · made in cell In[${row.cell}]`;
     setText(this.detailState, `${word}${age ? ` ${age}` : ""}${row.schedule ? ` · ${row.schedule}` : ""}${made}`);
@@ -1442,6 +1549,7 @@ class View {
     }
     const tab = this.tabNodes.has(this.get("tab")) ? this.get("tab") : "output";
     this.store.watchStack(tab === "stack" ? id : null);
+    setAttribute(this.pane, "aria-labelledby", this.tabNodes.get(tab).id);
     for (const [name, node] of this.tabNodes) {
       setAttribute(node, "aria-selected", name === tab);
       node.tabIndex = name === tab ? 0 : -1;
@@ -1580,6 +1688,17 @@ function countOf(counts, name) {
   if (name === "stopped") return counts.stopped + counts.new;
   if (name === "running") return counts.running + counts.stopping;
   return counts[name] ?? 0;
+}
+
+/** Return the neighbour of a value in a list, or the one at the end. */
+function stepIn(list, value, step) {
+  const at = Math.max(0, list.indexOf(value)) + step;
+  return list[Math.max(0, Math.min(list.length - 1, at))];
+}
+
+/** Tell whether an element takes any room on the page. */
+function isSeen(node) {
+  return node.isConnected && node.getClientRects().length > 0;
 }
 
 function compare(a, b) {
