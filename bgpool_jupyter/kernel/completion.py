@@ -63,9 +63,11 @@ def _words(parser: MagicParser, words: list[str], pool: WorkerPool) -> list[str]
     verbs = [word for word in words if word in VERBS]
     if not verbs:
         return list(VERBS)
-    names = [] if verbs[0] in {"kill", "panel", "jobs"} else [worker.name for worker in pool.find_workers()]
+    names = [] if verbs[0] in {"kill", "panel", "jobs", "suspend"} else [worker.name for worker in pool.find_workers()]
     if verbs[0] in {"jobs", "log", "stack"}:
         names += [job.name for job in pool.jobs()]
+    if verbs[0] == "events":
+        names += [event.name for event in pool.events()]  # workers that are gone are among them
     return names
 
 

@@ -11,6 +11,7 @@ from typing import Any
 from IPython.core.error import UsageError
 
 from ..engine import BackgroundWorker, Cron, ErrorInfo, PoolError, WorkerPool
+from ..engine.arguments import safe_repr
 from .cells import compile_body
 from .grammar import WORKER
 from .naming import Cell, line_in_cell
@@ -22,6 +23,7 @@ __all__ = [
     "WORKER_NAMES",
     "callback_of",
     "evaluate",
+    "expressions",
     "heading_of",
     "maker",
     "names_a_function",
@@ -49,6 +51,45 @@ def evaluate(shell: Any, expression: str, option: str) -> Any:
         return eval(code, shell.user_ns)  # noqa: S307 - the user's own expression
     except Exception as error:
         raise UsageError(f"{option} {expression!r} cannot be evaluated: {ErrorInfo.of(error).line}") from None
+
+
+def expressions(shell: Any, options: dict[str, Any]) -> dict[str, Any]:
+    """Return the values of the options that are expressions and were given, as arguments of a new worker.
+
+    Raises
+    ------
+    UsageError
+        If one is no expression, raises, or is no function that can be called as it is going to be.
+    """
+    values = {}
+    for key in ("data", "finished", "on_event"):
+        text = options[key]
+        if text is None:
+            continue
+        flag = "--" + key.replace("_", "-")
+        values[key] = value = evaluate(shell, text, flag)
+        if key == "data" or value is None:
+            continue
+        if not callable(value):
+            shown = safe_repr(value)
+            raise UsageError(f"{flag} {text} is no function but {shown}; give the function itself, or a lambda")
+        if key == "finished":
+            refuse_arguments(value, f"{flag} {text}")
+        else:
+            _refuse_no_event(value, f"{flag} {text}")
+    return values
+
+
+def _refuse_no_event(function: Callable[..., Any], code: str) -> None:
+    """Raise a UsageError if a function cannot be called with an event."""
+    try:
+        signature = inspect.signature(function)
+    except (TypeError, ValueError):
+        return  # some built-in functions have none
+    try:
+        signature.bind(None)
+    except TypeError as error:
+        raise UsageError(f"{code} cannot be called with an event ({error}); write lambda event: …") from None
 
 
 def callback_of(
@@ -191,7 +232,7 @@ def read_definition(parser: MagicParser, line: str, *, is_cell: bool) -> tuple[d
 
 
 def maker(pool: WorkerPool, parser: MagicParser, options: dict[str, Any]) -> Callable[..., BackgroundWorker]:
-    """Return what makes a worker with these options; it is still to be given callback, name, data and finished.
+    """Return what makes a worker with these options; it is still to be given callback, name and :func:`expressions`.
 
     Raises
     ------

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import shlex
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime
 from typing import Any, NamedTuple
 
@@ -52,17 +52,8 @@ def export_text(workers: Iterable[BackgroundWorker], now: float | None = None) -
     -----
     Threads: may be called from any thread; returns at once.
     """
-    lines = []
-    for worker in workers:
-        written = _write(worker, time.time() if now is None else now)
-        if isinstance(written, str):
-            lines.append(written)
-            continue
-        magic, line, body = definition = written.definition
-        plain = f"%{magic} {line}"
-        # What is shown on a terminal must not steer it, and what is hidden in it could not be pasted.
-        as_line = body is None and clean_text(plain) == plain and definitions_in(plain) == [definition]
-        lines += [*written.remarks, plain if as_line else _call(definition)]
+    # What is shown on a terminal must not steer it, and what is hidden in it could not be pasted.
+    lines = list(_texts(workers, now, lambda plain: not plain.startswith("%%") and clean_text(plain) == plain))
     return "\n".join(lines) if lines else "# no workers"
 
 
@@ -73,19 +64,22 @@ def export_cells(workers: Iterable[BackgroundWorker], now: float | None = None) 
     -----
     Threads: may be called from any thread; returns at once.
     """
-    cells = [_HEADER]
+    return [_HEADER, *_texts(workers, now, lambda _: True)]
+
+
+def _texts(workers: Iterable[BackgroundWorker], now: float | None, may_stand: Callable[[str], bool]) -> Iterator[str]:
+    """Yield each worker as a magic, with the remarks above it; as a call where the plain magic may not stand."""
     for worker in workers:
         written = _write(worker, time.time() if now is None else now)
         if isinstance(written, str):
-            cells.append(written)
+            yield written
             continue
+        if written.remarks:
+            yield "\n".join(written.remarks)
         magic, line, body = definition = written.definition
         plain = f"%{magic} {line}" if body is None else f"%%{magic} {line}\n{body}"
-        if written.remarks:
-            cells.append("\n".join(written.remarks))
-        # A text that would be read as something else, as one with a cell marker in it, is written as a call.
-        cells.append(plain if definitions_in(plain) == [definition] else _call(definition))
-    return cells
+        # So is a text that would be read as something else, as one with a cell marker in it.
+        yield plain if may_stand(plain) and definitions_in(plain) == [definition] else _call(definition)
 
 
 def _call(definition: Definition) -> str:

@@ -56,6 +56,12 @@ _COMMON = (
     Option("data", "expression, evaluated now; code that names _data receives the value", "EXPR"),
     Option("finished", "expression, evaluated now; the function is called after the last run", "EXPR"),
     Option(
+        "on-event",
+        "expression, evaluated now; the function is called with each PoolEvent of this worker, in their order; "
+        "what it prints is in the log",
+        "EXPR",
+    ),
+    Option(
         "keep-frames",
         "keep the frames of the last error, and with them all their data, for a post-mortem with %%bgdebug",
     ),
@@ -138,11 +144,13 @@ VERBS = {
     "start": "start those that are not started",
     "stop": "let no further run begin; a run in flight goes on to its end",
     "pause": "let no run begin until resume",
-    "resume": "let those that are paused go on",
+    "resume": "let those that are paused go on; without a GLOB, end a suspension and nothing else if there is one",
+    "suspend": "hold the whole pool: no run of any worker begins until resume, and none is paused for it",
     "run": "run now, beside the schedule",
     "remove": "stop and take out of the pool (needs a GLOB; * is all)",
     "log": "output and errors of the last runs (needs a GLOB); also of jobs",
     "history": "table of runs; with --all also those of earlier kernels and of others, from the journal",
+    "events": "what happened to workers of late, also to those that are gone",
     "journal": "where runs are kept beyond the kernel, and how many; journal off, on, or PATH changes that",
     "stack": "the lines that runs and jobs in flight execute now",
     "jobs": "table of jobs",
@@ -161,7 +169,7 @@ POOL = MagicParser(
         Option(
             "last",
             "log: show this many runs (default 3); history: rows for each worker (default 20); "
-            "preview: instants for each (default 5)",
+            "events: rows (default 20); preview: instants for each (default 5)",
             "N",
             "n",
             convert=_count,

@@ -24,6 +24,7 @@ from ..background import default_pool, set_default_capture
 from . import recording
 from .capture import OutputCapture
 from .completion import install_completer, remove_completer
+from .faults import show_plainly
 from .grammar import PARSERS
 from .inputs import guard_input, release_input
 from .magics import PoolMagics
@@ -115,6 +116,7 @@ class _Session:
         guard_input(shell)
         undo.callback(_remove_magics, shell)
         shell.register_magics(self.magics)
+        undo.callback(show_plainly(shell))
         undo.callback(self.magics.ownership.install())
         undo.callback(remove_completer, shell)
         install_completer(shell, lambda: self.magics.pool)

@@ -19,6 +19,7 @@ from .cells import CellBody, compile_body
 from .definitions import (
     WORKER_NAMES,
     evaluate,
+    expressions,
     heading_of,
     maker,
     names_a_function,
@@ -71,7 +72,8 @@ class _Refused(Exception):
 class LoadedCode:
     """What a loaded worker calls: its code, with all that is evaluated for it in the first run.
 
-    After its first run the worker has the callback, the data and `finished` that the magic would have given it.
+    After its first run the worker has the callback, the data, `finished` and `on_event` that the magic would have given
+    it; the function of `on_event` hears of that run as its first event.
 
     Notes
     -----
@@ -110,16 +112,7 @@ class LoadedCode:
         return None if self.fresh or self._finish is None else _call(self._finish, _worker, given)
 
     def _evaluate(self, worker: BackgroundWorker) -> None:
-        values = {
-            key: evaluate(self._shell, self._options[key], f"--{key}")
-            for key in ("data", "finished")
-            if self._options[key] is not None
-        }
-        finish = values.get("finished")
-        if finish is not None:
-            if not callable(finish):
-                raise UsageError(f"--finished {self._options['finished']} is no function")
-            refuse_arguments(finish, f"--finished {self._options['finished']}")
+        values = expressions(self._shell, self._options)
         call: Any = self._body
         if self._names_function:
             value = evaluate(self._shell, self._code, "the code")
@@ -127,7 +120,8 @@ class LoadedCode:
                 refuse_arguments(value, self._code)
                 call = value
         worker.data = values.get("data")
-        worker.finished = self._finish = finish
+        worker.finished = self._finish = values.get("finished")
+        worker.on_event = values.get("on_event")
         worker.callback = self._call = call
 
 

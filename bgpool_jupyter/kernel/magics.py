@@ -10,26 +10,26 @@ from IPython.core.magic import Magics, line_cell_magic, line_magic, magics_class
 
 from ..background import default_pool
 from ..engine import BackgroundWorker, Job, PoolError, WorkerPool
-from ..table import WorkerTable, log_text
+from ..table import log_text
 from .capture import OutputCapture
 from .debugging import DebugOptions, debug, worker_to_debug
 from .definitions import (
     JOB_NAMES,
     callback_of,
-    evaluate,
+    expressions,
     heading_of,
     maker,
     parse_definition,
-    refuse_arguments,
     source_of,
 )
+from .faults import without_frames
 from .grammar import ACTOR, DEBUG, JOB, POOL, WORKER
 from .loading import Loading, load_file
 from .naming import Cell, NameBook, function_name
 from .options import HelpShown, MagicParser
 from .ownership import Ownership
 from .reports import LogEntry
-from .verbs import VERB_OF, Verbs
+from .verbs import Verbs
 
 __all__ = ["PoolMagics"]
 
@@ -50,7 +50,7 @@ def _answers(parser: MagicParser) -> Callable[[Callable[Concatenate[M, P], R]], 
             except PoolError as error:
                 raise UsageError(str(error)) from None
             except SyntaxError as error:
-                raise error.with_traceback(None) from None  # the cell's line says all, our frames nothing
+                raise without_frames(error) from None
 
         magic.__name__ = method.__name__  # under which IPython registers it
         magic.__doc__ = parser.help
@@ -121,16 +121,8 @@ class PoolMagics(Magics):
     def bgpool(self, line: str) -> Any:  # noqa: D102
         options, words = POOL.take_words(line)
         last = options["last"]
-        if not words:
-            if last is not None:
-                raise UsageError("--last belongs to log, history and preview; write %bgpool history --last 5")
-            for key, verb in VERB_OF.items():
-                if options[key]:
-                    raise UsageError(f"--{key} belongs to {verb}; write %bgpool {verb} --{key}")
-            pool = self.pool
-            return WorkerTable(pool.find_workers(), "no workers; %bgworker -h says how to make one", pool.clock.time)
         verbs = Verbs(self.pool, self.panel_factory, self._show, self._load)
-        return verbs.do(words[0], words[1:], last, options)
+        return verbs.do(words[0], words[1:], last, options) if words else verbs.table(last, options)
 
     @no_var_expand
     @line_magic
@@ -172,7 +164,7 @@ class PoolMagics(Magics):
             return existing[-1]
         if existing and options["exists"] == "error":
             raise UsageError(f"a worker {name!r} exists already; give another name, or --exists replace or keep")
-        worker = make(callback=callback, name=name, **self._expressions(options))
+        worker = make(callback=callback, name=name, **expressions(self.shell, options))
         worker.source = source_of(parser, line, body)
         self.ownership.define(worker, cell)
         if not options["no_start"]:
@@ -184,17 +176,6 @@ class PoolMagics(Magics):
         for old in existing:
             pool.remove(old)
         return worker
-
-    def _expressions(self, options: dict[str, Any]) -> dict[str, Any]:
-        """Return the values of the options that are expressions."""
-        values = {
-            key: evaluate(self.shell, options[key], f"--{key}")
-            for key in ("data", "finished")
-            if options[key] is not None
-        }
-        if callable(values.get("finished")):
-            refuse_arguments(values["finished"], f"--finished {options['finished']}")
-        return values
 
     def _load(self, file: str, exists: str | None) -> Loading:
         return load_file(self.shell, self.pool, self._names, file, exists)

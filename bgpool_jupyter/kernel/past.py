@@ -9,21 +9,11 @@ from ..card import local_time, run_label
 from ..journal import Journal, JournalRun, JournalSize
 from ..journal import size as size_of
 from ..table import NOTHING, Column, clean_text, format_duration, html_table, text_table
-from .reports import OUTCOME_SHAPES, last_line
+from .reports import OUTCOME_SHAPES, RUN_COLUMNS, last_line
 
 __all__ = ["JournalReport", "JournalTable", "format_size"]
 
-COLUMNS = (
-    Column("name", 32),
-    Column("kernel", 24),
-    Column("run", 9, right=True),
-    Column("started", 19),
-    Column("took", 9, right=True),
-    Column("outcome", 12, state=True),
-    Column("value", 40),
-    Column("output", 40),
-    Column("error", 48),
-)
+COLUMNS = (RUN_COLUMNS[0], Column("kernel", 24), *RUN_COLUMNS[1:])
 _UNITS = ("bytes", "kB", "MB", "GB")
 _THOUSAND = 1000
 

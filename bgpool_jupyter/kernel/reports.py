@@ -4,13 +4,24 @@ from __future__ import annotations
 
 import shlex
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple, TypeVar
 
 from ..card import card, local_time, run_label
-from ..engine import BackgroundWorker, ErrorInfo, Job, RunningRun, RunOutput, RunRecord, WorkerState
+from ..engine import (
+    BackgroundWorker,
+    ErrorInfo,
+    EventKind,
+    Job,
+    PoolEvent,
+    RunningRun,
+    RunOutput,
+    RunRecord,
+    WorkerState,
+)
 from ..engine.arguments import safe_repr
+from ..overview import orphan_text
 from ..table import (
     NOTHING,
     REMARK,
@@ -19,13 +30,13 @@ from ..table import (
     clean_text,
     format_duration,
     html_table,
-    orphan_text,
     text_table,
 )
 from .ownership import place
 
 __all__ = [
     "OUTCOME_SHAPES",
+    "EventTable",
     "JobTable",
     "LogEntry",
     "PreviewTable",
@@ -42,6 +53,18 @@ _MILLISECOND = 1000  # in microseconds
 #: A shape for each outcome of a run and each state of a job.
 OUTCOME_SHAPES = {**SHAPES, "done": "✔", "ended": "■", "cancelled": "■", "overdue": "◔", "lost": "✖"}
 
+_EVENT_SHAPES = {
+    EventKind.REGISTERED: "○",
+    EventKind.STARTED: "●",
+    EventKind.RUN: "✔",
+    EventKind.FAILED: "✖",
+    EventKind.OVERDUE: "◔",
+    EventKind.PAUSED: "‖",
+    EventKind.UNPAUSED: "●",
+    EventKind.STOPPED: "■",
+    EventKind.REMOVED: "■",
+}
+
 RUN_COLUMNS = (
     Column("name", 32),
     Column("run", 9, right=True),
@@ -51,6 +74,12 @@ RUN_COLUMNS = (
     Column("value", 40),
     Column("output", 40),
     Column("error", 48),
+)
+EVENT_COLUMNS = (
+    Column("time", 19),
+    Column("name", 32),
+    Column("event", 12, state=True),
+    Column("text", 80),
 )
 PREVIEW_COLUMNS = (
     Column("name", 32),
@@ -68,7 +97,32 @@ JOB_COLUMNS = (
 )
 
 
-class RunTable(list[RunRecord]):
+T = TypeVar("T")
+
+
+class _Report(list[T]):
+    """A list that a notebook or a terminal shows as a table; the same for equal contents."""
+
+    columns: ClassVar[Sequence[Column]]
+    #: Whether the last rows are shown where there are too many.
+    latest: ClassVar[bool] = False
+
+    def __init__(self, items: Iterable[T], empty: str) -> None:
+        super().__init__(items)
+        #: What is shown instead of a table without rows.
+        self.empty = empty
+
+    def _rows(self) -> Sequence[tuple[str, ...]]:
+        raise NotImplementedError
+
+    def __repr__(self) -> str:
+        return text_table(self._rows(), self.columns, self.empty, latest=self.latest)
+
+    def _repr_html_(self) -> str:
+        return html_table(self._rows(), self.columns, self.empty, latest=self.latest)
+
+
+class RunTable(_Report[RunRecord]):
     """Records of runs, with the table of them as their text.
 
     Parameters
@@ -79,20 +133,16 @@ class RunTable(list[RunRecord]):
         What is shown instead of a table without rows.
     """
 
+    columns = RUN_COLUMNS
+    latest = True
+
     def __init__(self, runs: Iterable[tuple[str, RunRecord]] = (), empty: str = "no runs yet") -> None:
         pairs = list(runs)
-        super().__init__(record for _, record in pairs)
+        super().__init__((record for _, record in pairs), empty)
         self.names = [name for name, _ in pairs]
-        self.empty = empty
 
     def _rows(self) -> list[tuple[str, ...]]:
         return [_run_row(name, record) for name, record in zip(self.names, self, strict=False)]
-
-    def __repr__(self) -> str:
-        return text_table(self._rows(), RUN_COLUMNS, self.empty, latest=True)
-
-    def _repr_html_(self) -> str:
-        return html_table(self._rows(), RUN_COLUMNS, self.empty, latest=True)
 
 
 def _run_row(name: str, record: RunRecord) -> tuple[str, ...]:
@@ -113,7 +163,36 @@ def last_line(text: str) -> str:
     return text.rstrip().rpartition("\n")[2]
 
 
-class PreviewTable(list[datetime]):
+class EventTable(_Report[PoolEvent]):
+    """Events of a pool, with the table of them as their text.
+
+    Parameters
+    ----------
+    events
+        The rows.
+    empty
+        What is shown instead of a table without rows.
+    """
+
+    columns = EVENT_COLUMNS
+    latest = True
+
+    def __init__(self, events: Iterable[PoolEvent] = (), empty: str = "no events yet") -> None:
+        super().__init__(events, empty)
+
+    def _rows(self) -> list[tuple[str, ...]]:
+        return [
+            (
+                local_time(event.time),
+                clean_text(event.name),
+                f"{_EVENT_SHAPES[event.kind]} {event.kind.value}",
+                clean_text(event.text),
+            )
+            for event in self
+        ]
+
+
+class PreviewTable(_Report[datetime]):
     """Instants at which workers will run, or would if they were started or resumed now, with the table of them.
 
     Parameters
@@ -124,26 +203,21 @@ class PreviewTable(list[datetime]):
         What is shown instead of a table without rows.
     """
 
+    columns = PREVIEW_COLUMNS
+
     def __init__(
         self, previews: Iterable[tuple[BackgroundWorker, list[datetime]]] = (), empty: str = "no runs to come"
     ) -> None:
         pairs = [(worker, instant) for worker, instants in previews for instant in instants]
-        super().__init__(instant for _, instant in pairs)
+        super().__init__((instant for _, instant in pairs), empty)
         self.workers = [worker for worker, _ in pairs]
         self._provided = [_provided(worker) for worker in self.workers]  # as it was when the instants were
-        self.empty = empty
 
     def _rows(self) -> list[tuple[str, ...]]:
         return [
             (clean_text(worker.name), worker.schedule, _dated(instant), provided)
             for worker, instant, provided in zip(self.workers, self, self._provided, strict=False)
         ]
-
-    def __repr__(self) -> str:
-        return text_table(self._rows(), PREVIEW_COLUMNS, self.empty)
-
-    def _repr_html_(self) -> str:
-        return html_table(self._rows(), PREVIEW_COLUMNS, self.empty)
 
 
 def _provided(worker: BackgroundWorker) -> str:
@@ -159,7 +233,7 @@ def _dated(instant: datetime) -> str:
     return f"{instant:%a %Y-%m-%d %H:%M:%S}{fraction} {instant:%Z}"
 
 
-class JobTable(list[Job]):
+class JobTable(_Report[Job]):
     """Jobs, with the table of them as their text.
 
     Parameters
@@ -170,31 +244,30 @@ class JobTable(list[Job]):
         What is shown instead of a table without rows.
     """
 
+    columns = JOB_COLUMNS
+
     def __init__(self, jobs: Iterable[Job] = (), empty: str = "no jobs yet") -> None:
-        super().__init__(jobs)
-        self.empty = empty
+        super().__init__(jobs, empty)
 
     def _rows(self) -> list[tuple[str, ...]]:
         return [_job_row(job) for job in self]
 
-    def __repr__(self) -> str:
-        return text_table(self._rows(), JOB_COLUMNS, self.empty)
-
-    def _repr_html_(self) -> str:
-        return html_table(self._rows(), JOB_COLUMNS, self.empty)
-
 
 def _job_row(job: Job) -> tuple[str, ...]:
     state = job.state.value
-    took = None if job.started is None else (job.ended or time.time()) - job.started
     return (
         str(job.id),
         clean_text(job.name),
         f"{OUTCOME_SHAPES.get(state, '·')} {state}",
         NOTHING if job.started is None else local_time(job.started),
-        format_duration(took),
+        format_duration(_took(job)),
         clean_text(job.error.line) if job.error is not None else "",
     )
+
+
+def _took(job: Job) -> float | None:
+    """Return the seconds that a job took, or has taken up to now; None before its start."""
+    return None if job.started is None else (job.ended or time.time()) - job.started
 
 
 class LogEntry(NamedTuple):
@@ -208,9 +281,10 @@ class LogEntry(NamedTuple):
 def worker_log(worker: BackgroundWorker, count: int) -> list[LogEntry]:
     """Return the last `count` runs of a worker with their output and errors, oldest first, then the run in flight.
 
-    Below the last run stands what happens next if it failed; then why the worker paused itself, and remarks.
+    Below the last run stands what happens next if it failed; then counts that are in no table, what its `on_event`
+    printed, why the worker paused itself, and remarks.
     """
-    title = f"{clean_text(worker.name)} ({worker.schedule})"
+    title = _title(worker)
     where = f", from {place(worker)}" if worker.cell is not None else ""
     history = worker.history
     entries = [
@@ -229,6 +303,11 @@ def worker_log(worker: BackgroundWorker, count: int) -> list[LogEntry]:
     if not entries:
         entries.append(LogEntry(f"── {title}: no run yet", []))
     entries = entries[-count:]
+    rarely = _rare_counts(worker)
+    if rarely:
+        entries.append(LogEntry(f"── {title}: {rarely} since its start", []))
+    if worker.event_output is not None:
+        entries.append(_entry(f"{title}, on_event", "what it printed", worker.event_output, None))
     if worker.pause_reason:
         way_out = f"%bgpool resume {quoted_name(worker)} lets it go on"
         entries.append(LogEntry(f"── {title}: {clean_text(worker.pause_reason)}; {way_out}", []))
@@ -236,6 +315,20 @@ def worker_log(worker: BackgroundWorker, count: int) -> list[LogEntry]:
     if worker.orphan:
         entries.append(LogEntry(f"── {title}: {REMARK} {orphan_text(worker)}", []))
     return entries
+
+
+def _rare_counts(worker: BackgroundWorker) -> str:
+    """Return the counts that the table has no column for; "" if all are 0."""
+    counts = {
+        "retried": worker.retry_count,
+        "overdue": worker.overdue_count,
+        "skipped while it was paused": worker.skipped_count,
+    }
+    return ", ".join(f"{count:,} {what}" for what, count in counts.items() if count)
+
+
+def _title(worker: BackgroundWorker) -> str:
+    return f"{clean_text(worker.name)} ({worker.schedule})"
 
 
 def quoted_name(worker: BackgroundWorker) -> str:
@@ -255,7 +348,7 @@ def _following(worker: BackgroundWorker) -> str:
 
 def running_title(worker: BackgroundWorker, run: RunningRun) -> tuple[str, str]:
     """Return the title of a run in flight, and since when, how long and how far."""
-    title = f"{clean_text(worker.name)} ({worker.schedule}), run {run_label(run.number, run.attempt)}"
+    title = f"{_title(worker)}, run {run_label(run.number, run.attempt)}"
     return title, f"{local_time(run.started)}, running for {format_duration(run.elapsed())}{_progress(run)}"
 
 
@@ -278,8 +371,7 @@ def job_log(job: Job) -> LogEntry:
     if job.started is None:
         when = job.state.value
     else:
-        took = format_duration((job.ended or time.time()) - job.started)
-        when = f"{local_time(job.started)}, {took}, {job.state.value}"
+        when = f"{local_time(job.started)}, {format_duration(_took(job))}, {job.state.value}"
     return _entry(f"{clean_text(job.name)} (job)", when, job.output, job.error)
 
 

@@ -4,28 +4,34 @@ from __future__ import annotations
 
 import difflib
 import glob
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NoReturn
 
 from IPython.core.error import UsageError
 
 from .. import journal
-from ..engine import BackgroundWorker, Job, WorkerPool
+from ..engine import BackgroundWorker, Job, WorkerPool, WorkerState
 from ..engine.globs import matcher
-from ..table import WorkerTable, clean_text
+from ..overview import SUSPENDED, WorkerTable
+from ..table import clean_text
 from . import recording
 from .export import export_cells, export_text
 from .files import write_cells
 from .grammar import VERBS
 from .loading import Loading, start_loaded
 from .past import JournalReport, JournalTable
-from .reports import JobTable, LogEntry, PreviewTable, RunTable, job_log, worker_log
+from .reports import EventTable, JobTable, LogEntry, PreviewTable, RunTable, job_log, worker_log
 from .stacks import job_stack, worker_stack
 
-__all__ = ["VERB_OF", "Verbs"]
+__all__ = ["Verbs"]
 
 #: The verb that an option belongs to.
-VERB_OF = {"all": "history", "to": "export", "force": "export", "exists": "load"}
+_VERB_OF = {"all": "history", "to": "export", "force": "export", "exists": "load"}
+#: The verbs that --last belongs to.
+_WITH_LAST = ("log", "history", "events", "preview")
+_LAST_BELONGS = f"--last belongs to {', '.join(_WITH_LAST[:-1])} and {_WITH_LAST[-1]}"
+#: Verbs for the whole pool.
+_NAMELESS = frozenset({"kill", "panel", "suspend"})
 
 
 class Verbs:
@@ -72,18 +78,34 @@ class Verbs:
             close = difflib.get_close_matches(verb, VERBS, n=1)
             hint = f"did you mean {close[0]}?" if close else f"the verbs are {', '.join(VERBS)}"
             raise UsageError(f"unknown verb {verb!r}; {hint} (%bgpool -h explains them)")
-        if names and verb in {"kill", "panel"}:
+        if names and verb in _NAMELESS:
             raise UsageError(f"%bgpool {verb} takes no name, {names[0]!r} is too much; it concerns the whole pool")
         if not names and verb in {"remove", "log"}:
             raise UsageError(f"%bgpool {verb} needs a name or a pattern; %bgpool {verb} * means all")
-        if last is not None and verb not in {"log", "history", "preview"}:
-            raise UsageError(f"--last belongs to log, history and preview, not to {verb}; leave it out")
+        if last is not None and verb not in _WITH_LAST:
+            raise UsageError(f"{_LAST_BELONGS}, not to {verb}; leave it out")
         self._options = options or {}
-        for key, owner in VERB_OF.items():
+        for key, owner in _VERB_OF.items():
             if self._options.get(key) and verb != owner:
                 raise UsageError(f"--{key} belongs to {owner}, not to {verb}; leave it out")
         action: Callable[[Sequence[str], int | None], Any] = getattr(self, f"_{verb}")
         return action(names, last)
+
+    def table(self, last: int | None, options: Mapping[str, Any]) -> WorkerTable:
+        """Return the table of all workers, for a line without a verb.
+
+        Raises
+        ------
+        UsageError
+            If there is an option, since each belongs to a verb.
+        """
+        if last is not None:
+            raise UsageError(f"{_LAST_BELONGS}; write %bgpool history --last 5")
+        for key, verb in _VERB_OF.items():
+            if options[key]:
+                raise UsageError(f"--{key} belongs to {verb}; write %bgpool {verb} --{key}")
+        held = f"; {SUSPENDED}" if self._pool.suspended else ""
+        return self._whole_pool(f"no workers; %bgworker -h says how to make one{held}", details=True)
 
     def named(self, text: str) -> list[BackgroundWorker]:
         """Return the workers that a name or a pattern fits, at least one.
@@ -106,7 +128,25 @@ class Verbs:
     def _pause(self, names: Sequence[str], _last: int | None) -> WorkerTable:
         return self._change(names, self._pool.pause_workers, "none of them is started and not paused")
 
+    def _suspend(self, _names: Sequence[str], _last: int | None) -> WorkerTable:
+        self._pool.suspend()
+        return self._whole_pool(SUSPENDED)
+
+    def _end_suspension(self) -> WorkerTable:
+        """Let the pool go on; those that were paused, by a person or after failures, stay paused."""
+        self._pool.resume()
+        paused = sum(worker.state is WorkerState.PAUSED for worker in self._pool.find_workers())
+        stay = "1 worker stays paused" if paused == 1 else f"{paused:,} workers stay paused"
+        rest = f"; {stay}, %bgpool resume once more lets all of them go on" if paused else ""
+        self._show(LogEntry(f"the pool goes on{rest}", []))
+        return self._whole_pool("no workers")
+
+    def _whole_pool(self, empty: str, *, details: bool = False) -> WorkerTable:
+        return WorkerTable(self._pool.find_workers(), empty, self._pool.clock.time, details=details)
+
     def _resume(self, names: Sequence[str], _last: int | None) -> WorkerTable:
+        if not names and self._pool.suspended:
+            return self._end_suspension()
         return self._change(names, self._with_loaded(self._pool.unpause_workers), "none of them is paused")
 
     def _with_loaded(self, method: Callable[[str], list[BackgroundWorker]]) -> Callable[[str], list[BackgroundWorker]]:
@@ -131,11 +171,7 @@ class Verbs:
     # -- verbs that show something
 
     def _log(self, names: Sequence[str], last: int | None) -> None:
-        for text in names:
-            workers = self._matching(text)
-            jobs = self._matching_jobs(text)
-            if not workers and not jobs:
-                self._refuse(text)
+        for workers, jobs in self._each_with_jobs(names):
             for worker in workers:
                 for entry in worker_log(worker, last or 3):
                     self._show(entry)
@@ -145,10 +181,7 @@ class Verbs:
     def _stack(self, names: Sequence[str], _last: int | None) -> None:
         pool = self._pool
         workers, jobs = (pool.find_workers(), pool.jobs()) if not names else ([], [])
-        for text in names:
-            some_workers, some_jobs = self._matching(text), self._matching_jobs(text)
-            if not some_workers and not some_jobs:
-                self._refuse(text)
+        for some_workers, some_jobs in self._each_with_jobs(names):
             workers += some_workers
             jobs += some_jobs
         stacks = [worker_stack(worker) for worker in dict.fromkeys(workers)]
@@ -176,6 +209,19 @@ class Verbs:
         own = journal.default_journal()
         runs = sorted(dict.fromkeys(found), key=lambda run: run.started)
         return JournalTable(runs, own.session if own is not None else None)
+
+    def _events(self, names: Sequence[str], last: int | None) -> EventTable:
+        events = self._pool.events()
+        if names:
+            known = [*(event.name for event in events), *(worker.name for worker in self._pool.find_workers())]
+            wanted: set[str] = set()
+            for text in names:
+                matching = self._fitting(text, known)
+                if not matching:
+                    self._refuse(text)
+                wanted |= matching
+            events = [event for event in events if event.name in wanted]
+        return EventTable(events[-(last or 20) :])
 
     def _journal(self, names: Sequence[str], _last: int | None) -> JournalReport:
         if len(names) > 1:
@@ -240,22 +286,32 @@ class Verbs:
         for text in names:
             if not self._matching(text):
                 self._refuse(text)
-        return [self._pattern(text, (worker.name for worker in self._pool.find_workers())) for text in names]
+        known = {worker.name for worker in self._pool.find_workers()}
+        return [glob.escape(text) if text in known else text for text in names]
 
     @staticmethod
-    def _pattern(text: str, names: Any) -> str:
-        """Return the text as a glob; a name that contains wildcards means itself first."""
-        return glob.escape(text) if text in set(names) else text
+    def _fitting(text: str, names: Iterable[str]) -> set[str]:
+        """Return the names that a text fits; a name that contains wildcards means itself first."""
+        known = set(names)
+        return {text} if text in known else set(filter(matcher(text), known))
 
     def _matching(self, text: str) -> list[BackgroundWorker]:
         workers = self._pool.find_workers()
-        match = matcher(self._pattern(text, (worker.name for worker in workers)))
-        return [worker for worker in workers if match(worker.name)]
+        names = self._fitting(text, (worker.name for worker in workers))
+        return [worker for worker in workers if worker.name in names]
 
     def _matching_jobs(self, text: str) -> list[Job]:
         jobs = self._pool.jobs()
-        match = matcher(self._pattern(text, (job.name for job in jobs)))
-        return [job for job in jobs if match(job.name)]
+        names = self._fitting(text, (job.name for job in jobs))
+        return [job for job in jobs if job.name in names]
+
+    def _each_with_jobs(self, names: Iterable[str]) -> Iterator[tuple[list[BackgroundWorker], list[Job]]]:
+        """Yield the workers and the jobs that each of the names fits, at least one."""
+        for text in names:
+            workers, jobs = self._matching(text), self._matching_jobs(text)
+            if not workers and not jobs:
+                self._refuse(text)
+            yield workers, jobs
 
     def _chosen(self, names: Sequence[str]) -> list[BackgroundWorker]:
         if not names:

@@ -118,6 +118,16 @@ class Kernel:
             except queue.Empty:
                 return self.strays
 
+    def begin(self, code: str, sign: Path) -> str:
+        """Send a cell and wait until its code begins to be executed; return the id of the request.
+
+        The cell makes the folder `sign` first. What it prints would come too early as a sign: the kernel may still be
+        inside of its own print() then, where an interrupt can be swallowed.
+        """
+        request = self.send(f"__import__('os').mkdir({str(sign)!r})\n{code}")
+        eventually(sign.exists, 30, "the cell begins")
+        return request
+
     def until_said(self, text: str, timeout: float = 30) -> None:
         """Read until a cell that was sent has printed and flushed a text; that text is in no answer."""
         said = ""

@@ -112,7 +112,8 @@ def test_log_shows_how_a_run_ended(real, shell, capsys):
     capsys.readouterr()
     real("%bgpool log stopped overdue")
     heads = capsys.readouterr().out.splitlines()
-    assert [head.split(", ")[3] for head in heads] == ["stopped", "overdue"]
+    assert [head.split(", ")[3] for head in heads if ", run " in head] == ["stopped", "overdue"]
+    assert heads[-1] == "── overdue (once): 1 overdue since its start"
 
 
 def test_error_after_an_await_has_the_cells_lines_and_no_others(real):

@@ -40,6 +40,10 @@ def complete(notebook):
         ("%bgworker --na", ["--name"]),
         ("%bgworker --ex", ["--exists"]),
         ("%bgworker --exists k", ["keep"]),
+        ("%bgworker --on", ["--on-event"]),
+        ("%%bgactor --on", ["--on-event"]),
+        ("%bgpool su", ["suspend"]),
+        ("%bgpool events d", ["disk"]),
         ("%bgworker -n d", ["disk"]),
         ("%bgactor --de", ["--delay"]),
         ("%bgworker --tz Europe/Berl", ["Europe/Berlin"]),
@@ -58,6 +62,13 @@ def test_debugger_is_offered_those_that_failed(complete, notebook):
     assert complete("%bgdebug br") == ["broken"]
     assert complete("%bgdebug --po") == ["--post-mortem"]
     assert complete("%bgdebug --step br") == ["broken"]
+
+
+def test_events_are_offered_for_workers_that_are_gone(complete, notebook):
+    notebook.run("%bgpool remove disk")
+    assert complete("%bgpool events d") == ["disk"]
+    assert "disk" not in complete("%bgpool log d")
+    assert "cpu-load" not in complete("%bgpool suspend c")
 
 
 def test_verbs_and_names_without_a_beginning(complete):

@@ -16,6 +16,8 @@ LINES = [
     "%bgactor -n 'at it' --at 2126-11-22T14:30Z -- -1",
     "%%bgworker -n body 2h\nif True:\n    print('''three \"quotes\"''', r'\\d')\n\n# a comment with '\n1",
     "%%bgactor -n single\n1",
+    "%bgworker -n heard --on-event 'lambda event: None' 5s 1",
+    "%%bgactor -n heard-once --on-event print\n1",
     "%bgworker -n cron --cron '30 9 * * mon-fri' --tz Europe/Berlin --until 2126-11-22T14:30Z --jitter 90s 1 + 1",
     "%bgworker -n dash --cron '* * * * *' -- -x",
     "%bgactor -n -dash --timeout 1m30s --retries 5 -- -x",
@@ -45,6 +47,7 @@ def look(worker):
         worker.dispose,
         worker.data,
         worker.finished is None,
+        worker.on_event is None,
         (worker.source.partition("\n")[2] if worker.source.startswith("%%") else None),
     )
 

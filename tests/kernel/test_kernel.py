@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+import re
 import time
 
 import pytest
 
 from tests.kernel.driver import Kernel, eventually
+
+#: In a cell: be busy until a worker has begun some runs more.
+LET_RUN = """\
+def let_run(worker, count=3):
+    wanted = worker.run_count + count
+    while worker.run_count < wanted: time.sleep(0.01)
+"""
 
 
 @pytest.fixture(scope="module")
@@ -14,6 +22,7 @@ def process():
     """One kernel for the tests of this module that do not end it."""
     kernel = Kernel()
     kernel.run("%load_ext bgpool_jupyter\nimport bgpool_jupyter, threading, time\npool = bgpool_jupyter.default_pool")
+    kernel.run(LET_RUN)
     yield kernel
     kernel.close()
 
@@ -44,9 +53,9 @@ def test_output_of_a_worker_never_reaches_a_cell(kernel):
     answers = [kernel.run(NOISY)]
     worker = 'pool().find_workers("noisy")[0]'
     for cell in (
-        f"while {worker}.run_count < 10: time.sleep(0.01)\nprint('mine')",  # busy while it runs
-        "%%capture\nprint('captured')\ntime.sleep(0.1)",
-        "display({'text/plain': 'my display'}, raw=True)\ntime.sleep(0.1)",
+        f"let_run({worker}, 10)\nprint('mine')",  # busy while it runs
+        f"%%capture\nprint('captured')\nlet_run({worker})",
+        f"display({{'text/plain': 'my display'}}, raw=True)\nlet_run({worker})",
         "1 / 0",
         "'my value'",
     ):
@@ -75,6 +84,32 @@ def test_output_of_a_worker_never_reaches_a_cell(kernel):
         " 2 0",
         "",
     ]
+
+
+def test_output_of_on_event_never_reaches_a_cell(kernel):
+    kernel.run("from IPython.display import display, HTML")
+    kernel.run(
+        "def heard(event):\n    print('NOISE', event.kind.value)\n    display(HTML('<b>NOISE</b>'))\n"
+        "    if event.text: raise ValueError('NOISE')"
+    )
+    answers = [
+        kernel.run("%bgworker -n told --on-event heard 10ms 1 / (_worker.run_count % 2)"),
+        kernel.run("told = pool().find_workers('told')[0]\nlet_run(told, 10)\nprint('mine')"),
+    ]
+    assert kernel.stray_output() == []
+    kernel.run("%bgpool remove told")
+    kernel.until("'NOISE removed' in told.event_output.text()")
+    assert [answer.stdout + answer.stderr for answer in answers] == ["", "mine\n"]
+    assert answers[0].displays == answers[1].displays == []
+    kept = kernel.run("print(told.event_output.text())").stdout
+    assert kept.startswith("NOISE registered\n<IPython.core.display.HTML object>\nNOISE started\n")
+    assert ", in heard\n    if event.text: raise ValueError('NOISE')" in kept
+    assert kernel.run("told.event_output.displays[0]['text/html'], told.failure_count > 2").value == (
+        "('<b>NOISE</b>', True)"
+    )
+    table = kernel.run("%bgpool events told").value
+    assert re.search(r"told +✖ failed +ZeroDivisionError: ", table)
+    assert table.splitlines()[-1].endswith("told  ■ removed")
 
 
 def test_bodies_that_wait_share_a_thread_and_print_into_their_records(kernel):
@@ -179,6 +214,39 @@ def test_syntax_error_appears_in_the_defining_cell(kernel):
     assert kernel.run("pool().find_workers('never')").value == "[]"
 
 
+ORDINARY = re.compile(r"^  Cell In\[\d+\], line (\d+)\n(?:.*\n)+.*\^.*\nSyntaxError: invalid syntax$")
+
+
+@pytest.mark.parametrize(
+    ("cell", "line", "text"),
+    [
+        ("x = = 1", 1, "x = = 1"),
+        ("%%bgworker -n never 5s\nx = 1\nx = = 1", 3, "x = = 1"),
+        ("%%bgactor\nx = = _worker", 2, "x = = _worker"),
+        ("%%bgjob\n\nx = = 1", 3, "x = = 1"),
+        ("1\n%bgworker -n never 5s x = = 1", 2, "x = = 1"),
+        ("%bgactor x = = 1", 1, "x = = 1"),
+        ("\n%bgjob x = = 1", 2, "x = = 1"),
+    ],
+)
+def test_syntax_error_looks_as_that_of_an_ordinary_cell(kernel, cell, line, text):
+    name, message, shown = kernel.run(cell).error
+    plain = re.sub(r"\x1b\[[0-9;]*m", "", shown).rstrip()
+    assert name == "SyntaxError"
+    assert message.startswith("invalid syntax (")
+    found = ORDINARY.match(plain)
+    assert found, plain
+    assert int(found[1]) == line
+    assert plain.splitlines()[1].strip() == text
+    assert len(plain.splitlines()) == 4
+    assert kernel.run("pool().find_workers('never')").value == "[]"
+
+
+def test_syntax_error_of_other_code_has_its_frames(kernel):
+    shown = kernel.run("def f(): exec('x = = 1')\n\nf()").error[2]
+    assert "in f" in re.sub(r"\x1b\[[0-9;]*m", "", shown)
+
+
 def test_usage_error_is_one_line_in_the_cell(kernel):
     answer = kernel.run("%bgworker 5 f()")
     assert answer.stderr == (
@@ -211,7 +279,7 @@ def test_cell_without_an_id_is_known_by_its_text(kernel):
 
 def test_input_in_a_run_is_an_error_between_cells_and_inside(kernel):
     kernel.run("%bgworker -n asks 20ms input('name? ')\n%bgworker -n hides 20ms __import__('getpass').getpass()")
-    kernel.run("time.sleep(0.1)")
+    kernel.run("for w in pool().find_workers(): let_run(w)")
     kernel.until("all(w.failure_count > 5 for w in pool().find_workers())")
     answer = kernel.run("{r.error.message for w in pool().find_workers() for r in w.history}")
     for function in ("input()", "getpass()"):

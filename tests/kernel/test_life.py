@@ -158,12 +158,11 @@ def test_finished_is_called_before_the_end(mortal, how, tmp_path):
 
 
 @pytest.mark.parametrize("cell", ["while True: pass", "time.sleep(3600)", "pool().find_workers('asleep')[0].result()"])
-def test_interrupt_stops_the_cell_and_no_worker(kernel, cell):
+def test_interrupt_stops_the_cell_and_no_worker(kernel, tmp_path, cell):
     kernel.run("%bgactor -n asleep _worker.sleep(3600)\n%bgworker -n waits 20ms await __import__('asyncio').sleep(0)")
     kernel.run(TICK)
     kernel.until("pool().find_workers('asleep')[0].executing")
-    request = kernel.send(f"print('begun', flush=True)\n{cell}")
-    kernel.until_said("begun")
+    request = kernel.begin(cell, tmp_path / "begun")
     kernel.manager.interrupt_kernel()
     assert kernel.answer(request).error[0] == "KeyboardInterrupt"
     assert goes_on(kernel)
@@ -171,11 +170,10 @@ def test_interrupt_stops_the_cell_and_no_worker(kernel, cell):
     assert kernel.run("pool().find_workers('asleep')[0].executing").value == "True"
 
 
-def test_interrupt_then_stop_without_a_glob_stops_all(kernel):
+def test_interrupt_then_stop_without_a_glob_stops_all(kernel, tmp_path):
     kernel.run("%bgactor -n asleep _worker.sleep(3600)\n%bgworker -n waits 20ms await __import__('asyncio').sleep(0)")
     kernel.run(TICK + "\n%bgworker -n later 1h 1\n%bgworker -n held 1h 1\n%bgpool pause held")
-    request = kernel.send("print('begun', flush=True)\nwhile True: pass")
-    kernel.until_said("begun")
+    request = kernel.begin("while True: pass", tmp_path / "begun")
     kernel.manager.interrupt_kernel()
     assert kernel.answer(request).error[0] == "KeyboardInterrupt"
     stopped = kernel.run("[w.name for w in get_ipython().run_line_magic('bgpool', 'stop')]").value
@@ -183,11 +181,10 @@ def test_interrupt_then_stop_without_a_glob_stops_all(kernel):
     kernel.until("not any(w.executing or w.running for w in pool().find_workers())")
 
 
-def test_interrupts_in_quick_succession_hurt_no_worker(kernel):
+def test_interrupts_in_quick_succession_hurt_no_worker(kernel, tmp_path):
     kernel.run(TICK)
-    for _ in range(5):
-        request = kernel.send("print('begun', flush=True)\nwhile True: pass")
-        kernel.until_said("begun")
+    for number in range(5):
+        request = kernel.begin("while True: pass", tmp_path / f"begun {number}")
         kernel.manager.interrupt_kernel()
         assert kernel.answer(request).error[0] == "KeyboardInterrupt"
     assert goes_on(kernel)

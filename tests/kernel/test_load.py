@@ -296,10 +296,10 @@ def test_no_start_stays_so(notebook, write):
 def test_a_suspended_pool_stays_suspended(notebook, write):
     notebook.pool.suspend()
     (worker,) = notebook.run(f"%bgpool load {write('%bgworker -n w 1s 1')}")
-    notebook.run("%bgpool resume")
+    notebook.run("%bgpool resume w")
     notebook.advance(10)
     assert worker.run_count == 0
-    notebook.pool.resume()
+    notebook.run("%bgpool resume")
     notebook.advance(10)
     assert worker.run_count
 
@@ -512,7 +512,9 @@ def test_from_one_kernel_to_the_next(folder):
                 answer = kernel.run(f"%bgpool load {path}", cell_id="a")
                 assert answer.stdout.startswith("loaded 2 workers from all.ipynb, paused")
                 assert str(answer.value).count("‖ paused") == 2
-                kernel.run("import time; time.sleep(0.2)")
+                kernel.run("%bgworker -n other 20ms 1")
+                kernel.until("pool().find_workers('other')[0].run_count > 3")
+                kernel.run("%bgpool remove other")
                 assert kernel.run("[w.run_count for w in pool().find_workers()], seen").value == "([0, 0], [])"
                 kernel.run("def poll(_data): return _data")
                 kernel.run("%bgpool resume")

@@ -313,7 +313,23 @@ HELP = " (%bgworker -h shows the options)"
         ("--data nothing 5s 1", "--data 'nothing' cannot be evaluated: NameError: name 'nothing' is not defined"),
         ("--data 1+ 5s 1", "--data '1+' cannot be evaluated: SyntaxError: invalid syntax (<--data>, line 1)"),
         ("--data 1/0 5s 1", "--data '1/0' cannot be evaluated: ZeroDivisionError: division by zero"),
-        ("--finished 3 5s 1", "finished must be callable, not int 3; give the function itself, or lambda: f(…)"),
+        ("--finished 3 5s 1", "--finished 3 is no function but 3; give the function itself, or a lambda"),
+        ("--on-event [] 5s 1", "--on-event [] is no function but []; give the function itself, or a lambda"),
+        (
+            "--on-event nothing 5s 1",
+            "--on-event 'nothing' cannot be evaluated: NameError: name 'nothing' is not defined",
+        ),
+        (
+            "--on-event 'lambda: 1' 5s 1",
+            (
+                "--on-event lambda: 1 cannot be called with an event (too many positional arguments); "
+                "write lambda event: …"
+            ),
+        ),
+        (
+            "--on-event 1+ 5s 1",
+            "--on-event '1+' cannot be evaluated: SyntaxError: invalid syntax (<--on-event>, line 1)",
+        ),
         (
             "--finished 'lambda x: x' 5s 1",
             (

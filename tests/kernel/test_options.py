@@ -71,6 +71,7 @@ def test_defaults():
         "retries": None,
         "data": None,
         "finished": None,
+        "on_event": None,
         "keep_frames": False,
         "dispose": False,
         "exists": "replace",

@@ -253,4 +253,20 @@ def test_bad_option_of_an_actor_or_a_cell(notebook):
     assert notebook.refused("%bgactor --retry --retries 2 1").startswith("--retry and --retries exclude each other")
     assert notebook.refused("%%bgworker --cron '* * * * *' 5s\n1").startswith("--cron takes the place of the INTERVAL")
     assert notebook.refused("%%bgworker --cron '* * * * *' f()\n1").endswith("'f()' is too much; put it there")
-    assert notebook.refused("%bgpool stop --last 3").startswith("--last belongs to log, history and preview")
+    assert notebook.refused("%bgpool stop --last 3").startswith("--last belongs to log, history, events and preview")
+
+
+def test_log_counts_what_the_table_does_not(notebook, capsys):
+    notebook.run("%bgworker -n plain 10s 1")
+    notebook.run("%bgworker -n w --retries 2 --timeout 1s 10s 1 / 0 if _worker.run_count == 1 else clock.sleep(2)")
+    notebook.namespace["clock"] = notebook.pool.clock
+    notebook.advance(10)
+    notebook.run("%bgpool pause w")
+    notebook.advance(35)
+    notebook.run("%bgpool resume w")
+    capsys.readouterr()
+    notebook.run("%bgpool log w")
+    line = "── w (every 10 s): 1 retried, 1 overdue, 3 skipped while it was paused since its start\n"
+    assert line in capsys.readouterr().out
+    notebook.run("%bgpool log plain")
+    assert "since its start" not in capsys.readouterr().out

@@ -96,7 +96,7 @@ def test_bad_lines(notebook):
     notebook.run("%bgworker -n poll 10s 1")
     assert notebook.refused("%bgpool stack x") == "no worker matches 'x'; there are 'poll'"
     assert notebook.refused("%bgpool stack --last 2") == (
-        "--last belongs to log, history and preview, not to stack; leave it out"
+        "--last belongs to log, history, events and preview, not to stack; leave it out"
     )
 
 

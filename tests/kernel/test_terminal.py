@@ -84,15 +84,35 @@ def test_end_is_not_delayed(environment):
     script = (
         "%load_ext bgpool_jupyter\n"
         "import time\n"
-        "%bgworker 5ms 1\n"
+        "quick = %bgworker 5ms 1\n"
         "%bgworker -n sleeper 1h 1\n"
-        "%bgjob time.sleep(3600)\n"
-        "time.sleep(0.2)\n"
+        "job = %bgjob time.sleep(3600)\n"
+        "while not job.running or quick.run_count < 3: time.sleep(0.01)\n"
+        "\n"
         "print('ended at', time.time())\n"
     )
     out, _ = run_piped(script, environment)
     took = time.time() - float(out.partition("ended at ")[2].split()[0])
     assert took < 2.0
+
+
+def test_syntax_error_looks_as_that_of_an_ordinary_line(environment):
+    out, err = run_piped(
+        "%load_ext bgpool_jupyter\n"
+        "x = = 1\n"
+        "%bgworker 5s x = = 1\n"
+        "get_ipython().run_cell_magic('bgworker', '5s', 'y\\nx = = 1\\n')\n"
+        "%unload_ext bgpool_jupyter\n"
+        "'showsyntaxerror' in vars(get_ipython())\n",
+        environment,
+    )
+    shown = [re.sub(r"Cell In ?\[\d+\]", "Cell", text.split("\n\n")[0]) for text in out.split("  Cell ")[1:]]
+    assert len(shown) == 3, out + err
+    ordinary, line, cell = (text.split("]", 1)[1] for text in shown)
+    assert line == ordinary
+    assert cell == ordinary.replace("line 1", "line 3")
+    assert "Traceback" not in out + err
+    assert "Out[6]: False" in out
 
 
 class Terminal:
@@ -143,15 +163,23 @@ def terminal(environment):
     made.close()
 
 
-def test_workers_do_not_write_over_the_prompt(terminal):
+def test_workers_do_not_write_over_the_prompt(terminal, tmp_path):
     """A run that was in flight when the prompt appeared, and one that begins while it waits, go on unseen."""
     terminal.until("In [1]")
     terminal.type("%load_ext bgpool_jupyter")
     terminal.until("In [2]")
-    terminal.type("%bgworker -n noisy 20ms print('NOI' + 'SE'); __import__('time').sleep(0.05); print('NOI' + 'SE')")
+    runs = tmp_path / "runs"
+    terminal.type(
+        "%bgworker -n noisy 20ms print('NOI' + 'SE'); __import__('time').sleep(0.05); print('NOI' + 'SE'); "
+        f"print('x', file=open('{runs}', 'a'))"
+    )
     terminal.until("Out[2]")
     terminal.until("In [3]")
-    terminal.read(1.0)
+    end = time.monotonic() + 30
+    while not runs.exists() or len(runs.read_text().split()) < 8:
+        assert time.monotonic() < end
+        terminal.read(0.05)
+    terminal.read(0.05)  # of the last of them
     assert "NOISE" not in terminal.seen
     terminal.type("w, = %bgpool")
     terminal.until("In [4]")

@@ -7,7 +7,7 @@ import re
 import pytest
 
 from bgpool_jupyter.kernel.grammar import VERBS
-from bgpool_jupyter.table import WorkerTable
+from bgpool_jupyter.overview import WorkerTable
 
 
 @pytest.fixture
@@ -224,8 +224,8 @@ def test_every_verb_is_explained(notebook):
         ("remove", "%bgpool remove needs a name or a pattern; %bgpool remove * means all"),
         ("kill x", "%bgpool kill takes no name, 'x' is too much; it concerns the whole pool"),
         ("panel x", "%bgpool panel takes no name, 'x' is too much; it concerns the whole pool"),
-        ("stop --last 3", "--last belongs to log, history and preview, not to stop; leave it out"),
-        ("--last 3", "--last belongs to log, history and preview; write %bgpool history --last 5"),
+        ("stop --last 3", "--last belongs to log, history, events and preview, not to stop; leave it out"),
+        ("--last 3", "--last belongs to log, history, events and preview; write %bgpool history --last 5"),
         ("--all", "--all belongs to history; write %bgpool history --all"),
         ("--to x.py", "--to belongs to export; write %bgpool export --to"),
         ("--force", "--force belongs to export; write %bgpool export --force"),
