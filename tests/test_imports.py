@@ -19,16 +19,16 @@ PACKAGE = "bgpool_jupyter"
 FILES = {
     "engine": (
         "errors arguments clock cron schedule deadlines globs output coroutines results loop retry states "
-        "settings events runs frames lints stacks calls jobs starts snapshots previews facts readings worker "
+        "settings events runs frames lints stacks calls listeners jobs starts snapshots previews facts readings worker "
         "recorder executors seats watch crew machine runner pool __init__"
     ),
     "kernel": (
         "__init__ times options grammar naming ownership capture inputs cells definitions reports stacks "
         "recording past "
-        "files export loading verbs debugging completion magics reloading resets lifecycle"
+        "faults files export loading verbs debugging completion magics reloading resets lifecycle"
     ),
-    "journal": "files locks schema rows limits trouble store reader writer __init__",
-    "panel": "wire commands route model looks pages panel __init__",
+    "journal": "files locks schema rows limits store reader writer __init__",
+    "panel": "wire commands route model shared looks pages panel __init__",
 }
 
 
@@ -46,16 +46,18 @@ ROOMS = {
     "background": Room(frozenset({"engine"})),
     "card": Room(frozenset({"engine"})),
     "journal": Room(frozenset({"engine"})),
-    "table": Room(frozenset({"engine", "card"})),
+    "overview": Room(frozenset({"engine", "card", "table"})),
+    "table": Room(frozenset({"engine"})),
     "testing": Room(frozenset({"engine"})),
-    "kernel": Room(frozenset({"engine", "background", "card", "journal", "table"}), frozenset({"IPython"})),
+    "kernel": Room(frozenset({"engine", "background", "card", "journal", "overview", "table"}), frozenset({"IPython"})),
     "panel": Room(
-        frozenset({"engine", "background", "card", "table"}),
+        frozenset({"engine", "background", "card", "overview", "table"}),
         frozenset({"IPython", "anywidget", "ipywidgets", "traitlets"}),
     ),
     # The root ties the rooms together, inside functions; that nothing heavy is loaded by its import is tested below.
     "": Room(
-        frozenset({"engine", "background", "card", "table", "testing", "kernel", "panel"}), frozenset({"IPython"})
+        frozenset({"engine", "background", "card", "overview", "table", "testing", "kernel", "panel"}),
+        frozenset({"IPython"}),
     ),
 }
 

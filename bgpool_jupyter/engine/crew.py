@@ -12,11 +12,14 @@ Guarantees
     At most one thread is on its way to new work at any time (`_searching`), so that a burst wakes
     few threads. It wakes the next one before it begins to execute.
 
+    Neither runs nor jobs starve. Where there is no further thread to be had, each thread takes in turn a run that is
+    due and something that is ready.
+
     The watch is handed over before a callback is called, because a callback may block: see :mod:`.watch`.
 
     Where the system has no thread to give, work waits for a thread that becomes free. If there is none
-    at all, every later call of the pool tries again, and whoever waits for a result, blocked, does so
-    within a second and then 20 times a second. Nobody else can: what could try by itself would need a thread.
+    at all, every later call of the pool tries again, and whoever waits for a result, blocked or in a coroutine,
+    does so within a second and then 20 times a second. Nobody else can: what could try by itself would need a thread.
 
 Locks
     One lock, the pool's, guards everything here but `ready`, a deque that is filled and drained
@@ -95,6 +98,7 @@ class ThreadCrew(Watch):
             return
         with self._lock:
             self._wake()
+        self._carry_out_deferred()
 
     def look(self) -> None:
         """See to it that a thread looks at `ready`. Under the lock."""
@@ -136,7 +140,10 @@ class ThreadCrew(Watch):
             surplus = self._balance.surplus(*self.counts())
             for seat in self._paused()[:surplus]:
                 self._dismiss(seat)
-        # The thread is about to execute something, perhaps for long: what a __del__ put off meanwhile is not to wait.
+        self._carry_out_deferred()
+
+    def _carry_out_deferred(self) -> None:
+        """Do what a __del__ put off under the lock: what this thread does next may take long."""
         if self._deferred and (runs := self._runs()) is not None:
             runs._flush()
 
@@ -239,7 +246,7 @@ class ThreadCrew(Watch):
                     seat.task = result = None
                 elif seat.parked:
                     searching = self._unpark(seat)
-                run, wait = self._next(seat, runs, searching)
+                run, wait = self._next(seat, runs, searching, run)
             searching = False
             if self._deferred:
                 runs._flush()
@@ -276,15 +283,21 @@ class ThreadCrew(Watch):
             seat.parked = seat.woken = self._searching = False
             self._drain(seat)
 
-    def _next(self, seat: Seat, runs: Runs, searching: bool) -> tuple[RunningRun | None, float]:
-        """Begin the next run, or park if nothing is ready; return the run and the seconds to park. Under the lock."""
+    def _next(
+        self, seat: Seat, runs: Runs, searching: bool, last: RunningRun | None
+    ) -> tuple[RunningRun | None, float]:
+        """Begin the next run, or park if nothing is ready; return the run and the seconds to park. Under the lock.
+
+        After a run, `last`, it is the turn of what is ready, if there is no further thread for that.
+        """
         if self._waking:
             self.repair()
         if searching:
             self._searching = False
         # Who was called, or comes back from a run, may leave the rest to others; whose time is up may not.
         outpaced = self._begun != seat.seen and (searching or not seat.parked) and self._outpaced(seat)
-        run = None if outpaced else self._begin_due(seat, runs)
+        in_turn = last is not None and self.ready and self._crowded()
+        run = None if outpaced or in_turn else self._begin_due(seat, runs)
         seat.parked = run is None and not self.ready and not self._left(seat)
         if not seat.parked:
             return run, 0.0
@@ -311,6 +324,10 @@ class ThreadCrew(Watch):
                 return run
         return None
 
+    def _crowded(self) -> bool:
+        """Return whether no further thread can be had. Under the lock."""
+        return self._no_thread or len(self._seats) >= self.max_threads
+
     def _left(self, seat: Seat) -> bool:
         """Take a thread that is to end out of the crew; return whether it is to end. Under the lock."""
         if not seat.leave and not self._closing:
@@ -335,6 +352,7 @@ class ThreadCrew(Watch):
                 with self._lock:
                     if ready or not self._watched(monotonic()):
                         self._wake()
+                self._carry_out_deferred()
             if next(self._requests) >= self._next_balance:
                 self._reduce()
             task.execute(seat)

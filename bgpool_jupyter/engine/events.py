@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+import itertools
 import logging
 from _thread import TIMEOUT_MAX, allocate_lock
 from collections import deque
@@ -13,15 +14,15 @@ from .arguments import check_timeout, log_text, safe_repr
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from .clock import Clock
-
-__all__ = ["BACKLOG", "ChangeFeed", "EventKind", "Hub", "PoolEvent", "Subscription"]
+__all__ = ["BACKLOG", "REMEMBERED", "ChangeFeed", "EventKind", "Hub", "PoolEvent", "Subscription"]
 
 _logger = logging.getLogger("bgpool_jupyter")
 _logger.addHandler(logging.NullHandler())
 
 #: Most events that wait for a slow subscriber; beyond that its oldest ones are dropped and counted.
 BACKLOG = 10_000
+#: Events of each kind that a pool remembers, the latest ones.
+REMEMBERED = 1_000
 
 
 class EventKind(enum.Enum):
@@ -59,6 +60,10 @@ class PoolEvent(NamedTuple):
     text: str
 
 
+#: An event in the memory of a hub: number in the order, worker's id and name, instant, text.
+_Remembered = tuple[int, int, str, float, str]
+
+
 class Subscription:
     """One subscriber of a pool's events.
 
@@ -74,9 +79,12 @@ class Subscription:
         self._callback = callback
         self._log = log
         self._events: deque[PoolEvent] = deque(maxlen=BACKLOG)
-        self._active = False
+        # There while nobody hands over, and nobody is about to: who takes it out does so next. That is one step, so
+        # that of two who come at once one has it; and there is never a second one.
+        self._baton: deque[None] = deque((None,), maxlen=1)
         self.closed = False
-        #: Count of events that were dropped because the subscriber was too slow.
+        #: Count of events that were dropped because the subscriber was too slow. One that was taken in the very moment
+        #: in which another came may be counted too.
         self.dropped = 0
 
     def put(self, event: PoolEvent) -> bool:
@@ -86,9 +94,13 @@ class Subscription:
         if len(self._events) == BACKLOG:
             self.dropped += 1
         self._events.append(event)
-        if self._active:
+        return self._take_baton()
+
+    def _take_baton(self) -> bool:
+        try:
+            self._baton.pop()
+        except IndexError:
             return False
-        self._active = True
         return True
 
     def execute(self, seat: object = None) -> None:  # noqa: ARG002 - one form for everything a pool thread executes
@@ -97,19 +109,20 @@ class Subscription:
             try:
                 event = self._events.popleft()
             except IndexError:
-                self._active = False
-                # An event may have come between the look and the flag: then put() saw the flag still
-                # set and left the event to us.
-                if not self._events or self._active:
+                self._baton.append(None)
+                # An event may have come between the look and this: then put() missed the baton, and left it to us.
+                if not self._events or not self._take_baton():
                     return
-                self._active = True
                 continue
             if self.closed:
                 continue
             try:
-                self._callback(event)
+                self._tell(event)
             except BaseException as error:
                 self._log(f"a subscriber raised {safe_repr(error)} on {event.kind.value} of {event.name!r}")
+
+    def _tell(self, event: PoolEvent) -> None:
+        self._callback(event)
 
     def cut_off(self, error: BaseException) -> bool:  # noqa: ARG002 - one form, as above
         """Return that execute() has to begin again where a KeyboardInterrupt cut it off."""
@@ -190,9 +203,15 @@ class Hub:
     Threads: any thread, with or without the pool's lock; returns at once.
     """
 
-    def __init__(self, clock: Clock, post: Callable[[Subscription], None]) -> None:
-        self._clock = clock
+    def __init__(self, post: Callable[[Subscription], None]) -> None:
         self._post = post
+        #: Numbers the events, for those of all kinds to be brought into their order again.
+        self.order = itertools.count()
+        #: By the value of their kind, because many runs must not push out what is rare: number in the order,
+        #: worker's id and name, instant, text. A pool does this for every run, whether anybody asks or not.
+        self.recent: dict[str, deque[_Remembered]] = {kind.value: deque(maxlen=REMEMBERED) for kind in EventKind}
+        self.runs = self.recent[EventKind.RUN.value]
+        self._closed = False
         # Sets in the order of their making, changed by single steps of the interpreter and iterated in a copy that
         # is made by one: nobody needs a lock, and of two who come or go at once neither is lost.
         self.feeds: dict[ChangeFeed, None] = {}
@@ -222,30 +241,43 @@ class Hub:
         for feed in list(self.feeds):
             feed.mark(worker_id)
 
-    def note(self, worker_id: int, name: str, kind: EventKind, text: str = "") -> None:
-        """Tell feeds and subscribers that something happened to a worker."""
+    def tell(self, kind: EventKind, remembered: _Remembered, listener: Subscription | None) -> None:
+        """Tell feeds, subscribers, and the one of the worker that it happened to, what is remembered."""
+        worker_id = remembered[1]
         for feed in list(self.feeds):
             feed.mark(worker_id)
-        if not self.subscriptions:
+        subscriptions = list(self.subscriptions)
+        if listener is not None and not self._closed:
+            subscriptions.append(listener)
+        if not subscriptions:
             return
-        event = PoolEvent(kind, worker_id, name, self._clock.time(), text)
-        for subscription in list(self.subscriptions):
+        event = PoolEvent(kind, *remembered[1:])
+        for subscription in subscriptions:
             if subscription.put(event):
                 self._post(subscription)
+
+    def events(self) -> list[PoolEvent]:
+        """Return what is remembered, in the order in which it happened."""
+        # Each deque is copied by one step of the interpreter, so that those who add need no lock.
+        numbered = [(each, kind) for kind in EventKind for each in list(self.recent[kind.value])]
+        numbered.sort(key=lambda pair: pair[0][0])
+        return [PoolEvent(kind, *each[1:]) for each, kind in numbered]
 
     def log(self, text: str) -> None:
         """Hand a message to the logger; one that raises is ignored, because nobody is left to tell."""
         try:
             text = log_text(text)  # a logger may write to a terminal, and an error may hold what came from far away
-            if self.logger is None:
+            logger = self.logger  # once, because another thread may take it away
+            if logger is None:
                 _logger.error(text)
             else:
-                self.logger(text)
+                logger(text)
         except BaseException:
             return
 
     def close(self) -> None:
         """End every feed and subscription."""
+        self._closed = True
         for feed in list(self.feeds):
             feed.close()
         for subscription in list(self.subscriptions):

@@ -9,7 +9,9 @@ from typing import Any, Protocol
 from .arguments import check_callable, check_count, check_delay, check_interval
 from .cron import Cron
 from .errors import ArgumentValueError
-from .output import RunCapture, RunOutput
+from .events import PoolEvent
+from .listeners import Listener, ListenerHost
+from .output import RunOutput
 from .results import Waiter, wake
 from .retry import Retry, check_retry
 from .runs import DISPLAYS_KEPT, HISTORY_LENGTH, ErrorInfo, RunningRun
@@ -24,10 +26,8 @@ __all__ = ["Host", "WorkerFacts"]
 _NO_RECORDS: deque[tuple[Any, ...]] = deque(maxlen=0)
 
 
-class Host(Protocol):
+class Host(ListenerHost, Protocol):
     """What a worker asks of its pool."""
-
-    capture: RunCapture | None
 
     @property
     def suspended(self) -> bool:
@@ -62,6 +62,10 @@ class Host(Protocol):
 
     def epoch(self, monotonic: float, /) -> float:
         """Return a monotonic instant in UTC epoch seconds."""
+        ...
+
+    def _inside(self) -> bool:
+        """Return whether this thread is inside of a section of the pool, as in a ``__del__``."""
         ...
 
     def _retry_threads(self) -> bool:
@@ -177,6 +181,7 @@ class WorkerFacts:
         "_interval",
         "_jitter",
         "_keep_frames",
+        "_listener",
         "_max_count",
         "_max_failures",
         "_name",
@@ -226,9 +231,11 @@ class WorkerFacts:
         until: float | None = None,
         is_actor: bool = False,
         data: Any = None,
+        on_event: Callable[[PoolEvent], Any] | None = None,
         **settings: Any,
     ) -> None:
         self._host = host
+        self._listener: Listener | None = None if on_event is None else Listener(on_event, host)
         self.id = worker_id
         #: Whether the worker runs once.
         self.is_actor = is_actor
@@ -282,6 +289,29 @@ class WorkerFacts:
                 f"max_count of the actor {self._name!r} is 1 and cannot be {value}; make a worker with new_worker()"
             )
             raise ArgumentValueError(message)
+
+    @property
+    def on_event(self) -> Callable[[PoolEvent], Any] | None:
+        """Called with each :class:`PoolEvent` of this worker, one after the other, on a pool thread.
+
+        Another one, or None, takes its place at once: what waits for the old one is dropped.
+        """
+        listener = self._listener
+        return None if listener is None else listener.function
+
+    @on_event.setter
+    def on_event(self, function: Callable[[PoolEvent], Any] | None) -> None:
+        checked = check_finished(function, "on_event")
+        before, self._listener = self._listener, None if checked is None else Listener(checked, self._host)
+        if before is not None:
+            before.close()
+        self._host.changed(self)
+
+    @property
+    def event_output(self) -> RunOutput | None:
+        """What :attr:`on_event` printed, where output is captured; None if it printed nothing."""
+        listener = self._listener
+        return None if listener is None or listener.output.empty else listener.output
 
     def _reset_counts(self) -> None:
         #: Runs of the last start that have begun, the one in flight included; a retry is not counted again.

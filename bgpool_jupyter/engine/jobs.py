@@ -61,6 +61,10 @@ class JobHost(Protocol):
     _awaited: dict[Job, None]
     _executor: Any
 
+    def _inside(self) -> bool:
+        """Return whether this thread is inside of a section of the pool, as in a ``__del__``."""
+        ...
+
     def _retry_threads(self) -> bool:
         """Try again to start a thread, where work waits because none could be; return whether that is still so."""
         ...
@@ -189,6 +193,9 @@ class Job(Awaited):
         # who waits looks at the state after being listed: one of the two always sees the other.
         waiters: list[Waiter] = self.__dict__.setdefault("_waiters", [])
         return waiters
+
+    def _inside(self) -> bool:
+        return self._host._inside()
 
     def _starved(self) -> bool:
         return self._host._retry_threads()

@@ -8,10 +8,11 @@ from typing import NamedTuple
 from .runs import RunningRun
 from .schedule import duration_text
 
-__all__ = ["DEAF", "DEAF_AFTER", "LOOKED_AT", "OVERRUNS", "SILENT", "SILENT_AFTER", "Lint", "lints"]
+__all__ = ["DEAF", "DEAF_AFTER", "LOOKED_AT", "OVERDUE", "OVERRUNS", "SILENT", "SILENT_AFTER", "Lint", "lints"]
 
 OVERRUNS = "overruns"
 DEAF = "deaf"
+OVERDUE = "overdue"
 SILENT = "silent"
 
 #: Count of the last runs whose mean duration is compared with the interval.
@@ -26,7 +27,7 @@ _LEAST_SILENCE = 2.0
 class Lint(NamedTuple):
     """A remark on a worker."""
 
-    #: "overruns", "deaf" or "silent".
+    #: "overruns", "overdue", "deaf" or "silent".
     kind: str
     #: What was seen, in one sentence.
     text: str
@@ -55,7 +56,7 @@ def lints(
     silence
         Seconds since a run ended, or since the start before one did; None where none is expected.
     """
-    found = (_overruns(on_grid, durations), _deaf(run), _silent(interval, silence))
+    found = (_overruns(on_grid, durations), _overdue(run), _deaf(run), _silent(interval, silence))
     return [lint for lint in found if lint is not None]
 
 
@@ -69,6 +70,14 @@ def _overruns(interval: float | None, durations: Sequence[float]) -> Lint | None
         OVERRUNS,
         f"overruns its interval: the last {len(durations)} runs took {_rough(mean)} on average, "
         f"the interval is {duration_text(interval)}",
+    )
+
+
+def _overdue(run: RunningRun | None) -> Lint | None:
+    if run is None or not run.overdue:
+        return None
+    return Lint(
+        OVERDUE, f"overdue: in flight for {_rough(run.elapsed())}, longer than its timeout; it was asked to stop"
     )
 
 

@@ -33,6 +33,11 @@ class LoopTask:
         #: Identity of the loop's thread; None until then.
         self.thread: int | None = None
 
+    @property
+    def interrupted(self) -> bool:
+        """Whether the coroutine was cancelled while it ran, whatever it made of that."""
+        return self.task is not None and self.task.cancelling() > 0
+
     def cancel(self) -> None:
         """Cancel the task. May be called more than once."""
         with contextlib.suppress(RuntimeError):  # the loop was closed meanwhile

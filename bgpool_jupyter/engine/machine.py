@@ -77,7 +77,7 @@ class Machine:
         self._touched: BackgroundWorker | None = None
         #: Every worker in the pool by its id. Single dict operations need no lock.
         self._workers: dict[int, BackgroundWorker] = {}
-        self._hub = Hub(clock, self._post)
+        self._hub = Hub(self._post)
         self._loop = LoopThread(self._lock)
 
     def _post(self, subscription: Subscription) -> None:
@@ -91,8 +91,11 @@ class Machine:
             raise PoolClosed(message)
 
     def _note(self, worker: BackgroundWorker, kind: EventKind, text: str = "") -> None:
-        if self._hub.feeds or self._hub.subscriptions:
-            self._hub.note(worker.id, worker._name, kind, text)
+        hub = self._hub
+        remembered = (next(hub.order), worker.id, worker._name, self.clock.time(), text)
+        hub.recent[kind._value_].append(remembered)  # value itself is a descriptor, and this is no place for one
+        if hub.feeds or hub.subscriptions or worker._listener is not None:
+            hub.tell(kind, remembered, worker._listener)
 
     # -- commands of workers (see engine.worker.Host)
 
@@ -147,12 +150,14 @@ class Machine:
         if lock._is_owned():
             self._deferred.append(lambda: self._carry_out(worker, command))
             return
-        with lock:
-            if self._touched is not None:
-                self._mend()
-            self._carry_out(worker, command)
-        if self._deferred:
-            self._flush()
+        try:
+            with lock:
+                if self._touched is not None:
+                    self._mend()
+                self._carry_out(worker, command)
+        finally:  # also where the command was refused
+            if self._deferred:
+                self._flush()
 
     def _carry_out(self, worker: BackgroundWorker, command: Callable[[], None]) -> None:
         self._touched = worker
@@ -178,6 +183,10 @@ class Machine:
             if self._ready:
                 self._executor.look()
             self._touched = None  # last, because this too may be cut off
+
+    def _inside(self) -> bool:
+        """Return whether this thread is inside of a section of the pool, as in a ``__del__``."""
+        return self._lock._is_owned()
 
     def _retry_threads(self) -> bool:
         """Try again to start a thread, where work waits because none could be; return whether that is still so."""
@@ -247,11 +256,12 @@ class Machine:
             return
         busy = worker._busy
         own_run = isinstance(busy, RunningRun) and busy.start is start
+        now = self.clock.monotonic()
         if not own_run:  # otherwise the end of the run chooses the slot after it
-            worker.skipped_count += start.resume(self.clock.monotonic(), self.clock.time())
+            worker.skipped_count += start.resume(now, self.clock.time())
         start.failures = 0
         worker.pause_reason = ""
-        start.now = start.now or immediately
+        start.now = (start.now or immediately) and (own_run or start.is_early(now))  # as in _run_now()
         worker._state = next_state(worker._state, "unpause in flight" if own_run else "unpause", worker._name)
         self._deadlines.cancel(worker)
         self._note(worker, EventKind.UNPAUSED)
@@ -260,7 +270,11 @@ class Machine:
         if worker._state not in ACTIVE or worker._start is None:
             next_state(worker._state, "run now", worker._name)
             return
-        worker._start.now = True
+        start, now = worker._start, self.clock.monotonic()
+        if start.wall is not None:
+            start.look_at_wall(now, self.clock.time())
+        # A slot that is due is what runs at once: with a run beside it there would be two.
+        start.now = worker._state is not WorkerState.WAITING or start.is_early(now)
         self._deadlines.cancel(worker)
         self._hub.changed(worker.id)
 
@@ -319,6 +333,7 @@ class Machine:
 
     def _remove(self, worker: BackgroundWorker) -> None:
         self._stop(worker)
+        self._settle(worker)  # so that its end is told before it leaves
         self._leave(worker)
 
     # -- moving and holding runs
@@ -340,9 +355,8 @@ class Machine:
             next_state(worker._state, "reschedule", worker._name)
             return
         self._unpause(worker, immediately=False)
-        if isinstance(worker._busy, RunningRun) and worker._busy.start is start:
-            start.moved = due  # the end of the run in flight would choose another slot
-        else:
+        start.moved = due
+        if not (isinstance(worker._busy, RunningRun) and worker._busy.start is start):  # else its end will see to it
             start.due, start.wall, start.jitter, start.retry_at = due, None, 0.0, None
         self._deadlines.cancel(worker)
         self._hub.changed(worker.id)
@@ -354,16 +368,29 @@ class Machine:
 
     def suspend(self) -> None:
         """Let no worker's run begin before resume(); runs in flight and jobs go on."""
-        self._executor.suspended = True
+        self._apply(self._suspend)
 
     def resume(self) -> None:
         """Go on after suspend()."""
+        self._apply(self._resume)
+
+    def _apply(self, command: Callable[[], None]) -> None:
+        """Carry out what changes no worker under the lock; later, where this thread holds it, as in a __del__."""
+        if self._lock._is_owned():
+            self._deferred.append(command)
+            return
         with self._lock:
-            due = self._deadlines.next_due()
-            if due is not None:
-                self._executor.armed(due)
-            self._executor.suspended = False  # last: what is cut off before it was not begun, and says so
+            command()
         self._flush()
+
+    def _suspend(self) -> None:
+        self._executor.suspended = True
+
+    def _resume(self) -> None:
+        due = self._deadlines.next_due()
+        if due is not None:
+            self._executor.armed(due)
+        self._executor.suspended = False  # last: what is cut off before it was not begun, and says so
 
     # -- for tests
 
@@ -388,3 +415,4 @@ class Machine:
                 assert in_flight or state not in (WorkerState.RUNNING, WorkerState.STOPPING), told  # noqa: S101
                 assert not in_flight or state is not WorkerState.STOPPED, told  # noqa: S101
                 assert (start is None) == (state is WorkerState.NEW), told  # noqa: S101
+        self._flush()

@@ -119,6 +119,7 @@ class WorkerPool(Runner):
         retry: Retry | int | None = None,
         max_failures: int | None = None,
         keep_frames: bool | None = False,
+        on_event: Callable[[PoolEvent], Any] | None = None,
     ) -> BackgroundWorker:
         """Create and register a worker that runs `callback` periodically; nothing runs before its start().
 
@@ -167,6 +168,9 @@ class WorkerPool(Runner):
         keep_frames
             Whether the exception of the last run that failed is kept with its frames, and with them all their
             data, for a debugger (:attr:`BackgroundWorker.kept_error`).
+        on_event
+            Called with each :class:`PoolEvent` of this worker, in their order, on a pool thread, as one that
+            :meth:`subscribe` is given; what it prints is kept (:attr:`BackgroundWorker.event_output`).
 
         Returns
         -------
@@ -198,6 +202,7 @@ class WorkerPool(Runner):
             retry=check_retry(retry),
             max_failures=check_count(max_failures, "max_failures"),
             keep_frames=check_flag(keep_frames, "keep_frames", default=False),
+            on_event=None if on_event is None else check_callable(on_event, "on_event"),
             name=check_name(name),
             start_with_delay=check_flag(start_with_delay, "start_with_delay", default=False),
             max_count=check_count(max_count),
@@ -223,6 +228,7 @@ class WorkerPool(Runner):
         timeout: float | None = None,
         retry: Retry | int | None = None,
         keep_frames: bool | None = False,
+        on_event: Callable[[PoolEvent], Any] | None = None,
     ) -> BackgroundWorker:
         """Create and register a worker that runs `callback` once; nothing runs before its start().
 
@@ -236,7 +242,7 @@ class WorkerPool(Runner):
             The instant of the run in UTC epoch seconds, or as a datetime with a time zone; one that has
             passed means at once. The wall clock is looked at again at least once a minute, so that a
             clock that is set, or a suspend, is honoured. None: not given.
-        name, dispose, finished, ignore_exception, data, timeout, retry, keep_frames
+        name, dispose, finished, ignore_exception, data, timeout, retry, keep_frames, on_event
             As for :meth:`new_worker`.
 
         Returns
@@ -267,6 +273,7 @@ class WorkerPool(Runner):
             retry=check_retry(retry),
             max_failures=None,
             keep_frames=check_flag(keep_frames, "keep_frames", default=False),
+            on_event=None if on_event is None else check_callable(on_event, "on_event"),
             is_actor=True,
             name=check_name(name),
             start_with_delay=False,
@@ -337,7 +344,7 @@ class WorkerPool(Runner):
             self._workers[worker.id] = worker
             self._note(worker, EventKind.REGISTERED)
             if self._ready:
-                self._executor.look()
+                self._executor.submitted()  # puts it off: the lock may be held further out too
         self._flush()
         return worker
 
@@ -560,8 +567,10 @@ class WorkerPool(Runner):
                     self._ready.remove(job)
                 except ValueError:  # a thread took it meanwhile and found it cancelled
                     continue
-        # From a __del__ inside of the pool: the threads need the lock that this one holds to end.
-        self._executor.kill(0.0 if self._lock._is_owned() else seconds)
+        if self._lock._is_owned():  # from a __del__ inside of the pool: the threads need the lock to end
+            self._deferred.append(lambda: self._executor.kill(0.0))
+            return
+        self._executor.kill(seconds)
         self._flush()
 
     # -- observing
@@ -582,6 +591,32 @@ class WorkerPool(Runner):
         """
         self._refuse_if_closed()
         return self._hub.subscribe(check_callable(callback, "callback"))
+
+    def events(self, name: str | None = None, last: int | None = None) -> list[PoolEvent]:
+        """Return what happened of late, in its order: of each kind of event the last 1,000 are remembered.
+
+        Nobody needs to have subscribed. Workers that are gone are among them, under the names that they had.
+
+        Parameters
+        ----------
+        name
+            A glob of workers' names; None for all.
+        last
+            Most events to return, the latest ones, at least 1; None for all that are remembered.
+
+        Raises
+        ------
+        ArgumentTypeError
+            If `name` is no str, or `last` no int.
+        ArgumentValueError
+            If `last` is less than 1.
+        """
+        count = check_count(last, "last")
+        found = self._hub.events()
+        if name is not None:
+            match = matcher(check_pattern(name))
+            found = [event for event in found if match(event.name)]
+        return found if count is None else found[-count:]
 
     def watch(self) -> ChangeFeed:
         """Return a feed of the ids of workers that change from now on."""
@@ -606,19 +641,27 @@ class WorkerPool(Runner):
         Threads: may be called from any thread, also from a callback; blocks at most `timeout` seconds.
         """
         seconds = check_delay(timeout, "timeout")
-        if self._lock._is_owned():  # see kill_jobs()
-            seconds = 0.0
+        inside = self._lock._is_owned()  # see kill_jobs()
         with self._lock:
             self.closed = True  # what was started before is stopped below, what comes later is refused
+            if inside:
+                self._deferred.append(lambda: self._shut_down(0.0))
         for worker in self.find_workers():
             worker.stop()
+        if not inside:
+            self._shut_down(seconds)
+            self._flush()
+
+    def _shut_down(self, seconds: float) -> None:
+        """End jobs, threads, feeds and subscriptions of a closed pool; wait at most `seconds`."""
         for job in self.jobs():
             job.stop()
         if self._executor.inline:
             self.run_due()
         end = monotonic() + seconds
         self._loop.close(0)  # what is awaited there is cancelled while the threads end
-        self._executor.close(seconds)
+        if not (self._executor.inline and self._lock._is_owned()):  # else `finished` is left to the next run_due()
+            self._executor.close(seconds)
         self._loop.close(max(0.0, end - monotonic()))
         self._hub.close()
         _pools.discard(self)

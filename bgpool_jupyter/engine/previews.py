@@ -73,6 +73,14 @@ def _asked_for(start: Start, now: float, *, in_flight: bool) -> float | None:
     return None if in_flight else start.retry_at
 
 
+def _moved_to(start: Start, now: float, *, in_flight: bool, paused: bool) -> float | None:
+    """Return the monotonic instant to which the next run was moved; None if it was not, or passed during a pause."""
+    moved = start.moved
+    if moved is not None and moved < now and paused and not in_flight and start.retry_at is None:
+        return None
+    return moved
+
+
 def _slots(cron: Cron, slot: float) -> Iterator[float]:
     while slot < math.inf:
         yield slot
@@ -83,25 +91,26 @@ def _of_cron(
     start: Start, schedule: CronTimes, now: float, wall: float, *, in_flight: bool, paused: bool
 ) -> Iterator[float]:
     asked = _asked_for(start, now, in_flight=in_flight)
+    moved = _moved_to(start, now, in_flight=in_flight, paused=paused)
     slot = start.wall
+    first = now if asked is None else max(asked, now)
     if asked is not None:
-        yield wall + (max(asked, now) - now)
-    moved = start.moved if in_flight else start.due if slot is None else None
-    if moved is not None or slot is None:  # by reschedule(): the slots come after that
-        first = wall + (max(now if moved is None else moved, now) - now)
-        if asked is None or start.now:
-            yield first
-        yield from _slots(schedule.cron, schedule.cron.next_after(first))
+        yield wall + (first - now)
+    if moved is not None:
+        first = max(moved, first)
+        yield wall + (first - now)
+    if moved is not None or slot is None:  # the slots come after what was moved
+        yield from _slots(schedule.cron, schedule.cron.next_after(wall + (first - now)))
         return
-    if (in_flight and not start.beside) or (start.retry_at is not None and not start.now):
+    if (in_flight or start.retry_at is not None) and not start.beside:
         slot = schedule.cron.next_after(slot)
-    elif asked is None and not paused:  # the run that is waited for comes even if it is late
+    elif asked is None and not in_flight and not paused:  # the run that is waited for comes even if it is late
         yield max(slot, wall)
         slot = schedule.cron.next_after(slot)
     if slot < wall and (not schedule.catch_up or (paused and not in_flight)):
         slot = schedule.cron.next_after(wall)
     for each in _slots(schedule.cron, slot):
-        yield max(each, wall)
+        yield max(each, wall + (first - now))
 
 
 def _of_once(start: Start, now: float, wall: float, *, in_flight: bool) -> Iterator[float]:
@@ -114,14 +123,15 @@ def _of_once(start: Start, now: float, wall: float, *, in_flight: bool) -> Itera
 
 def _of_delay(start: Start, now: float, interval: float, *, in_flight: bool, paused: bool) -> Iterator[float]:
     asked = _asked_for(start, now, in_flight=in_flight)
-    if in_flight and start.moved is not None:
-        due = start.moved
-    elif in_flight and asked is None:
-        due = now + interval
-    elif asked is not None:
-        due = asked
-    elif paused and start.due < now:
-        due = now + interval
+    moved = _moved_to(start, now, in_flight=in_flight, paused=paused)
+    due = now
+    if asked is not None:
+        yield asked
+        due = max(asked, now)
+    if moved is not None:
+        due = max(moved, due)
+    elif asked is not None or in_flight or (paused and start.due < now):
+        due += interval
     else:
         due = start.due
     while True:
@@ -133,15 +143,18 @@ def _of_grid(
     start: Start, schedule: FixedRate, now: float, interval: float, *, in_flight: bool, paused: bool
 ) -> Iterator[float]:
     asked = _asked_for(start, now, in_flight=in_flight)
-    first = start.moved if in_flight and start.moved is not None else asked
-    k = start.index
-    if (in_flight and not start.beside) or (asked is not None and not start.now):  # a retry has the place of its run
-        k += 1
-    elif first is None and not in_flight and not (paused and start.due < now):
-        first = start.due
-        k += 1
-    if first is not None:
+    moved = _moved_to(start, now, in_flight=in_flight, paused=paused)
+    has_slot = (in_flight or start.retry_at is not None) and not start.beside
+    k = start.index + has_slot
+    first = asked
+    if asked is not None:
+        yield asked
+    if moved is None and asked is None and not in_flight and not (paused and start.due < now):
+        moved = start.due
+    if moved is not None:
+        first = moved if asked is None else max(asked, moved)
         yield first
+        k += 1
     passed = now if first is None else max(first, now)
     grid, origin = schedule, start.index
     if schedule.interval != interval:

@@ -73,6 +73,8 @@ class WorkerReadings(WorkerFacts):
     def _run_after_this(self, start: Start) -> float | None:
         if self._max_count is not None and start.counted + 1 >= self._max_count:
             return None
+        if start.moved is not None:
+            return self._host.epoch(start.moved)
         if isinstance(start.schedule, CronTimes):
             slot = start.wall
             return slot if slot is None or start.beside else start.schedule.cron.next_after(slot)
@@ -156,6 +158,11 @@ class WorkerReadings(WorkerFacts):
             return None
 
     @property
+    def suspended(self) -> bool:
+        """Whether the pool is suspended, so that no run of any worker begins before its resume()."""
+        return self._host.suspended
+
+    @property
     def outlook(self) -> str:
         """What happens next, for people, as in "tries again at 14:30:05 (attempt 2 of 5)"."""
         start, state = self._start, self._state
@@ -177,9 +184,10 @@ class WorkerReadings(WorkerFacts):
     def lints(self) -> list[Lint]:
         """Return what looks wrong with the worker although nothing has failed.
 
-        Kinds are "overruns" (the last runs took longer than the interval), "deaf" (a run in flight for long and
-        none of this start ever looked at the stop flag) and "silent" (no run has ended for five intervals, and the
-        next one is not to come later, as after a failure or where reschedule() moved it).
+        Kinds are "overruns" (the last runs took longer than the interval), "overdue" (a run in flight takes longer
+        than its timeout), "deaf" (a run in flight for long and none of this start ever looked at the stop flag) and
+        "silent" (no run has ended for five intervals, and the next one is not to come later, as after a failure or
+        where reschedule() moved it).
         """
         start, state, run = self._start, self._state, self.current
         if start is None or (state not in ACTIVE and run is None):

@@ -16,7 +16,10 @@ class Recorder(Protocol):
 
     Notes
     -----
-    Threads: both methods are called under the pool's lock, on the thread of the run or of the event loop. They
+    A recorder may have a third method, ``amended(worker, record)``, for what `finished` prints, which is added to the
+    output of the last run: it is told of that run once more, with all of its output.
+
+    Threads: all methods are called under the pool's lock, on the thread of the run or of the event loop. They
     return at once, and call neither code of users nor the pool. What they raise is logged and goes no further.
     """
 

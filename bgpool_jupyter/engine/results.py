@@ -32,11 +32,12 @@ class _LoopWaiter:
 
     def release(self) -> None:
         try:
-            self._loop.call_soon_threadsafe(self._wake)
+            self._loop.call_soon_threadsafe(self.wake)
         except RuntimeError:  # its loop was closed: nobody waits any more
             return
 
-    def _wake(self) -> None:
+    def wake(self) -> None:
+        """Wake the coroutine, on its loop."""
         if not self.future.done():
             self.future.set_result(None)
 
@@ -76,15 +77,22 @@ def wait_until(
         waiters.remove(waiter)
 
 
-def await_until(ready: Callable[[], bool], waiters: list[Waiter]) -> Generator[Any, None, None]:
-    """Suspend the coroutine that awaits until `ready()` holds."""
+def await_until(
+    ready: Callable[[], bool], waiters: list[Waiter], starved: Callable[[], bool]
+) -> Generator[Any, None, None]:
+    """Suspend the coroutine that awaits until `ready()` holds; `starved()` is asked as by :func:`wait_until`."""
+    longest = _RETRY
     while not ready():
-        waiter = _LoopWaiter(asyncio.get_running_loop())
+        loop = asyncio.get_running_loop()
+        waiter = _LoopWaiter(loop)
         waiters.append(waiter)
+        timer = loop.call_later(longest, waiter.wake)
         try:
             if not ready():
                 yield from waiter.future
+                longest = _RETRY if starved() else _LOOK
         finally:
+            timer.cancel()
             waiters.remove(waiter)
 
 
@@ -108,6 +116,10 @@ class Awaited:
         """Try again to start a thread, where work waits because none could be; return whether that is still so."""
         raise NotImplementedError
 
+    def _inside(self) -> bool:
+        """Return whether this thread is inside of a call of the pool, as in a ``__del__``: no result can come then."""
+        raise NotImplementedError
+
     def _has_result(self) -> bool:
         raise NotImplementedError
 
@@ -122,10 +134,12 @@ class Awaited:
     def _wait(self, timeout: float | None) -> None:
         if timeout is not None:
             timeout = check_timeout(timeout)
-        if not self._has_result() and not wait_until(self._has_result, self._waiting(), timeout, self._starved):
+        if self._has_result():
+            return
+        if self._inside() or not wait_until(self._has_result, self._waiting(), timeout, self._starved):
             raise JobTimeout(self._not_yet())
 
     def __await__(self) -> Generator[Any, None, Any]:
         """Wait in a coroutine, as ``await job``; the rest is as in ``result()``."""
-        yield from await_until(self._has_result, self._waiting())
+        yield from await_until(self._has_result, self._waiting(), self._starved)
         return self._result()

@@ -12,7 +12,7 @@ import threading
 import weakref
 from _thread import get_ident
 from collections import deque
-from collections.abc import Callable, Coroutine
+from collections.abc import Coroutine
 from itertools import starmap
 from typing import Any, cast
 
@@ -24,6 +24,7 @@ from .executors import Executor, OwnedLock
 from .loop import LoopThread
 from .machine import Machine, Watchdog
 from .output import RunOutput
+from .recorder import Recorder
 from .retry import Retry
 from .runs import ENDED, FAILED, ErrorInfo, RunningRun, RunRecord, outside
 from .schedule import CronTimes, duration_text
@@ -197,7 +198,6 @@ class Runner(Machine):
         watchdog._token = 0
         worker, run = watchdog.worker, watchdog.run
         self._note_overdue(worker, run)
-        run.ask_to_stop()
 
     def _begin_run(self, entry: tuple[float, int, Any]) -> RunningRun | None:
         """Begin the run of a due entry; None if there is none to begin. For the executor, under the lock."""
@@ -233,13 +233,14 @@ class Runner(Machine):
             self._executor.armed(overdue_at)  # by another thread: this one will be inside of the callback
         if self._hub.feeds:
             self._hub.changed(worker.id)
-        if self.recorder is not None:
-            self._tell(self.recorder.began, worker, run)
+        recorder = self.recorder  # once, because another thread may take it away
+        if recorder is not None:
+            self._tell(recorder, "began", worker, run)
         return run
 
-    def _tell(self, method: Callable[..., None], *what: object) -> None:
+    def _tell(self, recorder: Recorder, method: str, *what: object) -> None:
         try:
-            method(*what)
+            getattr(recorder, method)(*what)
         except Exception as error:
             self._ready.append(_Message(self._hub, f"the recorder raised {safe_repr(error)}; the run goes on"))
 
@@ -274,8 +275,9 @@ class Runner(Machine):
                 self._note_overdue(worker, run)  # in virtual time nobody could notice meanwhile
         record = run.record(now, result.outcome, result.value, error)
         worker._record(record)
-        if self.recorder is not None:
-            self._tell(self.recorder.ended, worker, run, RunRecord._make(record))
+        recorder = self.recorder
+        if recorder is not None:
+            self._tell(recorder, "ended", worker, run, RunRecord._make(record))
         if run.output is not None:
             worker._drop_old_displays()
         run.start.last = (result.value, error)
@@ -283,12 +285,18 @@ class Runner(Machine):
         if error is not None and run.start is worker._start:
             worker.failure_count += 1
             worker.last_error = error
-        if self._hub.feeds or self._hub.subscriptions:
-            kind, text = (EventKind.RUN, "") if error is None else (EventKind.FAILED, error.line)
-            self._hub.note(worker.id, worker._name, kind, text)
+        if error is not None:
+            self._note(worker, EventKind.FAILED, error.line)
+            return
+        hub = self._hub
+        remembered = (next(hub.order), worker.id, worker._name, record[4], "")
+        hub.runs.append(remembered)
+        if hub.feeds or hub.subscriptions or worker._listener is not None:
+            hub.tell(EventKind.RUN, remembered, worker._listener)
 
     def _note_overdue(self, worker: BackgroundWorker, run: RunningRun) -> None:
         run.overdue = True
+        run.ask_to_stop()
         worker.overdue_count += 1
         self._note(worker, EventKind.OVERDUE, f"longer than {duration_text(worker._timeout or 0.0)}")
 
@@ -353,6 +361,7 @@ class Runner(Machine):
             if start.finish_claimed or start.finish_call is None or worker._busy is not start:
                 return
             start.finish_claimed = True
+        self._flush()  # before it is called: that may take long
         output = worker._last_output()
 
         def report(error: ErrorInfo, raised: BaseException) -> None:  # noqa: ARG001 - only runs keep frames
@@ -360,7 +369,13 @@ class Runner(Machine):
             output.write("stderr", f"finished failed:\n{error.traceback}")
             self._hub.log(f"finished of worker {worker._name!r} failed: {error.line}\n{error.traceback}")
 
+        before = output.version
         call_captured(start.finish_call, self.capture, output, report)
+        recorder = self.recorder
+        if recorder is not None and hasattr(recorder, "amended") and output.version != before:  # it need not have it
+            with self._lock:
+                if worker._records and worker._records[-1][9] is output:
+                    self._tell(recorder, "amended", worker, RunRecord._make(worker._records[-1]))
         self._release(worker, start)
 
     def _release(self, worker: BackgroundWorker, start: Start) -> None:
@@ -386,7 +401,8 @@ class Runner(Machine):
         Returns
         -------
         float or None
-            The next due instant in monotonic seconds; None if nothing is to come, or the pool is suspended.
+            The next due instant in monotonic seconds; None if nothing is to come, if the pool is suspended, and
+            in a ``__del__`` inside of another call of the pool, where nothing is executed.
 
         Notes
         -----
@@ -394,8 +410,8 @@ class Runner(Machine):
         :class:`ThreadCrew` this thread helps its threads.
         """
         limit = None if now is None else check_number(now, "now", "give monotonic seconds")
-        if self._lock._is_owned():  # from a __del__ inside of the pool, where no callback may be called
-            return self._deadlines.next_due()
+        if self._lock._is_owned():  # no callback may be called, and the queue may be half-changed
+            return None
         while True:
             self._flush()
             ran = self._run_next(limit)
@@ -405,8 +421,9 @@ class Runner(Machine):
             with self._lock:
                 now = self.clock.monotonic() if limit is None else limit
                 due = None if self._executor.suspended else self._deadlines.next_due()
-                if not self._ready and not self._deferred and (due is None or due > now):
-                    return due
+                idle = not self._ready and (due is None or due > now)
+            if idle and not self._deferred:
+                return due
 
     def _run_ready(self) -> None:
         taken: deque[Any] = deque()

@@ -6,8 +6,9 @@ import asyncio
 import contextlib
 import os
 import re
+import threading
 import traceback
-from _thread import TIMEOUT_MAX, allocate_lock
+from _thread import TIMEOUT_MAX, allocate_lock, get_ident
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -134,7 +135,8 @@ class RunRecord(NamedTuple):
     #: How long it took, in seconds of the monotonic clock.
     duration: float
     #: "done", "failed", "ended" where the callback ended its worker, "overdue" where it took longer than its
-    #: timeout (whatever came of it), "stopped" where a coroutine was cancelled.
+    #: timeout (whatever came of it), "stopped" where it returned after it had seen that it was to end, by stop(), a
+    #: new start, removal or the end of the pool, and where a coroutine was cancelled.
     outcome: str
     #: What the callback returned, the object itself.
     value: Any
@@ -180,6 +182,7 @@ class RunningRun:
         "_cancel",
         "_clock",
         "_due",
+        "_stop_seen",
         "_waiter",
         "attempt",
         "handle",
@@ -224,8 +227,11 @@ class RunningRun:
         self.started = clock.time()
 
     def ask_to_stop(self) -> None:
-        """Ask the run to end: end its sleep, cancel its coroutine. Any thread; returns at once."""
-        self.stop_asked = True
+        """Ask the run to end: end its sleep, cancel its coroutine. Under the pool's lock; returns at once."""
+        if not self.stop_asked:
+            # Nobody reads it before the run is asked: what most runs do without costs them nothing.
+            self._stop_seen = False
+            self.stop_asked = True
         waiter, cancel = self._waiter, self._cancel
         if waiter is not None and waiter.locked():
             with contextlib.suppress(RuntimeError):  # another thread was quicker
@@ -239,6 +245,20 @@ class RunningRun:
         if self.stop_asked:
             cancel()
 
+    def look(self) -> bool:
+        """Return whether the run is asked to end, and note that its callback has looked, and has seen it.
+
+        Threads that a callback starts look for it. The main thread does not, unless the run is there: that is somebody
+        in a cell who wants to know.
+        """
+        self.start.looked = True
+        if not self.stop_asked:
+            return False
+        me = get_ident()
+        if me == self.thread or me != threading.main_thread().ident:
+            self._stop_seen = True
+        return True
+
     def sleep(self, seconds: float) -> bool:
         """Wait; return False, early, if the run is asked to end."""
         self.start.looked = True
@@ -249,7 +269,7 @@ class RunningRun:
         if not self.stop_asked:
             self._clock.wait(waiter, min(seconds, TIMEOUT_MAX))
         self._waiter = None
-        return not self.stop_asked
+        return not self.look()
 
     @property
     def due(self) -> float:
@@ -265,8 +285,8 @@ class RunningRun:
         duration = end - self._begun
         if duration < 0:  # the clock went back
             duration = 0.0
-        if self.overdue:
-            outcome = OVERDUE
+        if self.stop_asked:
+            outcome = self._outcome_when_asked(outcome)
         output = self.output
         if output is not None and output.version == 0:
             output = None
@@ -282,6 +302,16 @@ class RunningRun:
             error,
             output,
         )
+
+    def _outcome_when_asked(self, outcome: str) -> str:
+        """Return what became of a run that was asked to end.
+
+        One that returned False after it had seen that counts as stopped too: its start had ended, so it ended nothing.
+        """
+        if self.overdue:
+            return OVERDUE
+        seen = self._stop_seen or (self.handle is not None and self.handle.interrupted)
+        return STOPPED if seen and outcome != FAILED else outcome
 
     def __repr__(self) -> str:
         """Return a text without instants."""

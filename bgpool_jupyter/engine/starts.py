@@ -174,7 +174,7 @@ class Start:
         self.retry_at: float | None = None
         #: The run in flight, with its attempts, is beside the grid: work_now() asked for it.
         self.beside = False
-        #: Instant to which reschedule() moved the next run while one was in flight; None if it did not.
+        #: Instant to which reschedule() moved the next run (monotonic seconds), until that begins; None if it did not.
         self.moved: float | None = None
         #: work_now() or unpause(immediately=True) asked for a run at once.
         self.now = False
@@ -197,12 +197,20 @@ class Start:
             return self.retry_at
         return self.due if self.wall is not None else self.due + self.jitter
 
+    def is_early(self, now: float) -> bool:
+        """Return whether what comes next without work_now() is not due yet, so that a run at once is one beside it."""
+        if self.retry_at is not None:
+            return self.retry_at > now
+        return (self.due if self.wall is not None else self.due + self.jitter) > now
+
     def begin(self, name: str) -> None:
         """Note that a run of the worker called `name` begins. An attempt at a failed run belongs where that run did."""
         waits = self.state is WorkerState.WAITING  # the common case, without the look-up
         self.state = WorkerState.RUNNING if waits else next_state(self.state, "begin", name)
         if self.retry_at is None:
             self.beside = self.now
+            if not self.now:
+                self.moved = None
         self.now = False
         self.retry_at = None
 
@@ -217,7 +225,8 @@ class Start:
         """Move on to the slot after a run that ended at `end`; return how many slots were dismissed.
 
         `interval` and `jitter` are the worker's present ones: where the interval was changed, the grid
-        is laid anew from the slot that was just run. A run beside the grid leaves it as it is.
+        is laid anew from the slot that was just run. A run beside the grid leaves it as it is, and so does each run
+        an instant to which the next one was moved.
         """
         schedule = self.schedule
         self.attempt = 1
@@ -229,9 +238,10 @@ class Start:
                 self.due = due
                 return 0
         self.jitter = random.uniform(0.0, jitter) if jitter else 0.0
-        missed = self._advance(end, wall_end, interval)
+        # Beside the grid before what was moved: the slot that was moved is still to come, and keeps its number.
+        missed = 0 if self.beside and self.moved is not None else self._advance(end, wall_end, interval)
         if self.moved is not None:
-            self.due, self.wall, self.jitter, self.moved = self.moved, None, 0.0, None
+            self.due, self.wall, self.jitter = self.moved, None, 0.0
         return missed
 
     def _advance(self, end: float, wall_end: float, interval: float) -> int:
@@ -253,8 +263,6 @@ class Start:
         return missed
 
     def _advance_wall(self, schedule: CronTimes, end: float, wall_end: float) -> int:
-        if self.wall is None and self.beside:
-            return 0  # reschedule() moved the next run, and work_now() came before it
         slot = wall_end if self.wall is None else self.wall
         missed = 0
         if not self.beside:
@@ -268,8 +276,9 @@ class Start:
     def resume(self, now: float, wall_now: float) -> int:
         """Choose the next slot after a pause; return how many slots of the grid passed meanwhile and are left out."""
         schedule, self.heard = self.schedule, now
-        if isinstance(schedule, Once) or (self.retry_at is not None and isinstance(schedule, FixedRate)):
+        if isinstance(schedule, Once) or self.retry_at is not None or (self.moved is not None and self.due >= now):
             return 0
+        self.moved = None
         if isinstance(schedule, CronTimes):
             skipped = 0
             if self.wall is None:

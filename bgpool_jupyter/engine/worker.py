@@ -100,6 +100,9 @@ class BackgroundWorker(WorkerReadings, Awaited):
     def work_now(self) -> BackgroundWorker:
         """Run at once, beside the grid of slots; if a run is in flight, right after it. A paused worker runs once.
 
+        The next slot, or the instant to which the next run was moved, stays as it is. If that is due already, the run
+        at once is that one.
+
         Raises
         ------
         InvalidTransition
@@ -116,13 +119,11 @@ class BackgroundWorker(WorkerReadings, Awaited):
     def should_stop(self) -> bool:
         """Whether the run in flight is asked to end: by stop(), a new start(), its timeout, or the end of the pool.
 
-        A callback that takes long looks at it now and then. True also where no run is in flight.
+        A callback that takes long looks at it now and then. True also where no run is in flight. A run that returns
+        after its callback has seen True here is recorded as *stopped*, after its timeout as *overdue*.
         """
         run = self.current
-        if run is None:
-            return True
-        run.start.looked = True
-        return run.stop_asked
+        return run is None or run.look()
 
     def sleep(self, seconds: float) -> bool:
         """Wait in a callback for `seconds` (0 or greater), or until the run is asked to end.
@@ -130,7 +131,7 @@ class BackgroundWorker(WorkerReadings, Awaited):
         Returns
         -------
         bool
-            True if the time is over, False if the run should end.
+            True if the time is over, False if the run should end, which counts as seen (:attr:`should_stop`).
 
         Raises
         ------
@@ -193,6 +194,9 @@ class BackgroundWorker(WorkerReadings, Awaited):
     def result(self, timeout: float | None = None) -> Any:
         """Return the value of the last run of the present start; wait for the first one to end if need be.
 
+        A run that was *stopped* has the value that it returned, None if it was a coroutine that was cancelled; the
+        outcome in :attr:`history` tells the difference.
+
         Parameters
         ----------
         timeout
@@ -217,6 +221,9 @@ class BackgroundWorker(WorkerReadings, Awaited):
     def _waiting(self) -> list[Waiter]:
         return self._waiters
 
+    def _inside(self) -> bool:
+        return self._host._inside()
+
     def _starved(self) -> bool:
         return self._host._retry_threads()
 
@@ -240,7 +247,10 @@ class BackgroundWorker(WorkerReadings, Awaited):
 
     @property
     def values(self) -> list[tuple[float, Any]]:
-        """End (UTC epoch seconds) and value of the last runs, at most 100, oldest first; None is left out."""
+        """End (UTC epoch seconds) and value of the last runs, at most 100, oldest first; None is left out.
+
+        What a run returned that was *stopped* or *overdue* is among them.
+        """
         return [(record.ended, record.value) for record in self.history if record.value is not None]
 
     def to_frame(self) -> Any:

@@ -108,3 +108,63 @@ class TestClose:
         for thread in threads():
             thread.join(PATIENCE)
         assert threads() == []
+
+
+class TestFairness:
+    """Permanently overdue workers, and no further thread to be had."""
+
+    @staticmethod
+    def overdue_workers(pool, count, call):
+        return [
+            pool.new_worker(1e-4, call, run_past_events=True, dispose=False, finished=None).start()
+            for _ in range(count)
+        ]
+
+    def test_jobs_do_not_starve(self, eventually):
+        """All threads run what is due: each looks at the jobs after every run."""
+        pool = WorkerPool(max_threads=2)
+        together = threading.Barrier(2)
+        go = threading.Event()
+
+        def busy():
+            if not go.is_set():
+                together.wait(PATIENCE)  # both threads are here
+                go.wait(PATIENCE)
+            end = time.monotonic() + 0.001
+            while time.monotonic() < end:
+                pass
+
+        workers = self.overdue_workers(pool, 4, busy)
+        assert eventually(lambda: sum(worker.executing for worker in workers) == 2)
+        before = sum(worker.run_count for worker in workers)
+        jobs = [pool.run_job(lambda: sum(worker.run_count for worker in workers) - before) for _ in range(10)]
+        go.set()
+        # In turns: between two jobs each of the two threads begins one run, or is in the middle of one.
+        assert [job.result(PATIENCE) <= 2 * k + 4 for k, job in enumerate(jobs)] == [True] * 10
+        pool.close(PATIENCE)
+
+    def test_runs_do_not_starve(self, eventually):
+        """Jobs that make jobs keep every thread busy: each looks at what is due after every job."""
+        pool = WorkerPool(max_threads=2)
+        stop = threading.Event()
+
+        def again():
+            if not stop.is_set():
+                pool.run_job(again)
+
+        for _ in range(4):
+            pool.run_job(again)
+        worker = pool.new_worker(1e-3, lambda: None, max_count=5, dispose=False).start()
+        assert eventually(lambda: worker.run_count == 5 and not worker.running)
+        stop.set()
+        pool.close(PATIENCE)
+
+    def test_who_is_told_and_finished_do_not_starve(self):
+        pool = WorkerPool(max_threads=2)
+        told, finished = threading.Event(), threading.Event()
+        self.overdue_workers(pool, 4, lambda: sum(range(20_000)))
+        pool.subscribe(lambda event: told.set())
+        pool.new_worker(3600, lambda: None, finished=finished.set, start_with_delay=True).start().stop()
+        assert told.wait(PATIENCE)
+        assert finished.wait(PATIENCE)
+        pool.close(PATIENCE)

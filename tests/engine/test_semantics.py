@@ -14,9 +14,12 @@ import pytest
 from bgpool_jupyter.engine import (
     ArgumentTypeError,
     ArgumentValueError,
+    BackgroundWorker,
+    Cron,
     EventKind,
     InvalidTransition,
     PoolClosed,
+    Retry,
     WorkerNotFound,
     WorkerPool,
     WorkerState,
@@ -499,6 +502,31 @@ class Test09Pause:
         pool.clock.advance(2)
         assert worker.run_count == 3
 
+    @pytest.mark.parametrize(
+        "ask", [BackgroundWorker.work_now, lambda worker: worker.pause().unpause(immediately=True)]
+    )
+    @pytest.mark.parametrize("settings", [{}, {"run_on_time": False}, {"run_past_events": True}])
+    def test_a_slot_that_is_due_is_the_run_at_once(self, pool, ask, settings):
+        starts = []
+        base = pool.clock.monotonic()
+        worker = pool.new_worker(100, lambda: starts.append(pool.clock.monotonic() - base), **settings).start()
+        pool.clock.advance(5)
+        worker.restart(7)
+        ask(worker)
+        pool.clock.advance(7)
+        assert starts == [0, 5, 12]
+        assert worker.missed_count == 0
+
+    def test_work_now_need_not_wait_for_the_next_look_at_a_clock_that_was_set(self, pool):
+        pool.clock.set_wall(1_800_000_000)
+        worker = pool.new_worker(Cron("0 * * * *", "UTC"), lambda: None).start()
+        pool.clock.advance(1)
+        pool.clock.set_wall(pool.clock.time() + 3600)
+        worker.work_now()
+        pool.clock.advance(0)
+        assert worker.run_count == 1
+        assert worker.missed_count == 0
+
     def test_work_now_of_a_paused_worker_runs_once(self, pool):
         worker = pool.new_worker(1, lambda: None).start().pause()
         worker.work_now()
@@ -551,6 +579,117 @@ class TestReschedule:
         pool.reschedule(worker, pool.clock.time() + 1)
         pool.clock.advance(1)
         assert worker.run_count == 1
+
+    @pytest.mark.parametrize("run_on_time", [True, False])
+    def test_a_run_on_request_leaves_the_moved_instant_as_it_is(self, pool, run_on_time):
+        starts = []
+        base = pool.clock.monotonic()
+        worker = pool.new_worker(
+            10, lambda: starts.append(pool.clock.monotonic() - base), run_on_time=run_on_time, jitter=5 * run_on_time
+        ).start()
+        pool.clock.advance(6)
+        del starts[:]
+        worker.jitter = 0
+        pool.reschedule(worker, pool.clock.time() + 9)
+        pool.clock.advance(2)
+        worker.work_now()
+        pool.clock.advance(8)
+        assert starts == [8, 15]
+        pool.clock.advance(10)
+        assert starts[2:] == [20 if run_on_time else 25]
+        assert worker.missed_count == 0
+
+    def test_a_moved_instant_that_passes_during_a_run_on_request_is_run_after_it(self, pool):
+        """And it stands for the slot that was moved, not for the one that would come now."""
+        starts = []
+        base = pool.clock.monotonic()
+
+        def call():
+            starts.append(pool.clock.monotonic() - base)
+            pool.clock.sleep(9 if len(starts) == 1 else 0)
+
+        worker = pool.new_worker(10, call, start_with_delay=True).start()
+        pool.reschedule(worker, pool.clock.time() + 4)
+        pool.clock.advance(2)
+        worker.work_now()
+        pool.clock.advance(20)
+        assert starts == [2, 11, 20]
+        assert worker.missed_count == 0
+
+    def test_a_retry_leaves_what_was_moved_during_its_run_as_it_is(self, pool):
+        starts = []
+        base = pool.clock.monotonic()
+
+        def call():
+            starts.append(pool.clock.monotonic() - base)
+            if len(starts) == 1:
+                pool.reschedule(worker, pool.clock.time() + 7)
+                raise ValueError("boom")
+
+        worker = pool.new_worker(10, call, retry=Retry(attempts=2, first=1)).start()
+        pool.clock.advance(22)
+        assert starts == [0, 1, 7, 20]
+
+    def test_the_next_run_time_is_the_moved_instant_also_in_flight(self, pool):
+        told = []
+
+        def call(_worker):
+            if not told:
+                pool.reschedule(worker, pool.clock.time() + 3)
+            told.append(worker.next_run_time - base)
+
+        base = pool.clock.time()
+        worker = pool.new_worker(10, call).start()
+        pool.clock.advance(0)
+        worker.work_now()
+        pool.clock.advance(2)
+        assert told == pytest.approx([3, 3])
+        assert worker.next_run_time - base == pytest.approx(3)
+        pool.clock.advance(2)
+        assert told == pytest.approx([3, 3, 20])
+
+    def test_a_pause_leaves_the_moved_instant_of_a_cron_worker_as_it_is(self, pool):
+        starts = []
+        base = pool.clock.monotonic()
+        pool.clock.set_wall(1_800_000_000)
+        worker = pool.new_worker(Cron("* * * * *", "UTC"), lambda: starts.append(pool.clock.monotonic() - base)).start()
+        pool.clock.advance(1)
+        pool.reschedule(worker, pool.clock.time() + 20)
+        worker.pause()
+        pool.clock.advance(5)
+        worker.unpause()
+        pool.clock.advance(60)
+        assert starts == pytest.approx([21, 60])
+
+    def test_a_moved_instant_that_passes_during_a_pause_is_passed_over(self, pool):
+        starts = []
+        base = pool.clock.monotonic()
+        pool.clock.set_wall(1_800_000_000)
+        worker = pool.new_worker(Cron("* * * * *", "UTC"), lambda: starts.append(pool.clock.monotonic() - base)).start()
+        pool.reschedule(worker, pool.clock.time() + 20)
+        worker.pause()
+        pool.clock.advance(25)
+        worker.unpause()
+        worker.work_now()
+        pool.clock.advance(60)
+        assert starts == pytest.approx([25, 60])
+
+    def test_a_pause_before_a_retry_takes_no_slot_of_a_cron_worker(self, pool):
+        starts = []
+        base = pool.clock.monotonic()
+        pool.clock.set_wall(1_800_000_000)
+
+        def call():
+            starts.append(pool.clock.monotonic() - base)
+            if len(starts) == 1:
+                raise ValueError("boom")
+
+        worker = pool.new_worker(Cron("* * * * *", "UTC"), call, retry=Retry(attempts=2, first=10)).start()
+        pool.clock.advance(61)
+        worker.pause().unpause()
+        pool.clock.advance(65)
+        assert starts == pytest.approx([60, 70, 120])
+        assert (worker.missed_count, worker.skipped_count) == (0, 0)
 
     def test_needs_a_started_worker(self, pool):
         worker = pool.new_worker(10, lambda: None, name="w")

@@ -66,7 +66,6 @@ class Model:
         if self.state != "paused":
             return
         self.state = "waiting"
-        self.now = self.now or immediately
         if self.due < now:
             if self.fixed_rate:
                 while self.due < now:
@@ -74,11 +73,13 @@ class Model:
                     self.due = self.first + self.k * self.interval
             else:
                 self.due = now + self.interval
+        self.now = (self.now or immediately) and self.due > now
 
-    def work_now(self) -> bool:
+    def work_now(self, now: float, *, inside: bool = False) -> bool:
         if self.state not in ("waiting", "paused"):
             return False
-        self.now = True
+        # A slot that is due is itself the run at once.
+        self.now = inside or self.state == "paused" or self.due > now
         return True
 
     def next_due(self, now: float) -> float:
@@ -101,7 +102,7 @@ class Model:
         elif action == "pause":
             self.pause()
         elif action == "work_now":
-            self.work_now()
+            self.work_now(clock[0], inside=True)
         if self.epoch != epoch or self.state == "stopped":
             return
         self.counted += 1
@@ -220,7 +221,7 @@ class PoolMachine(RuleBasedStateMachine):
     @rule(n=number)
     def work_now(self, n):
         n = self.pick(n)
-        self.allowed(self.workers[n].work_now, self.models[n].work_now())
+        self.allowed(self.workers[n].work_now, self.models[n].work_now(self.pool.clock.monotonic()))
 
     @rule(n=number, immediately=st.booleans())
     def unpause(self, n, immediately):

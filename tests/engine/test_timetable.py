@@ -245,6 +245,30 @@ STEPS = {
         pool.clock.advance(2.5),
         pool.reschedule(worker, pool.clock.time() + 3.25),
     ),
+    "moved and now": lambda pool, worker: (
+        pool.clock.advance(2.5),
+        pool.reschedule(worker, pool.clock.time() + 3.25),
+        worker.work_now(),
+    ),
+    "moved and done now": lambda pool, worker: (
+        pool.clock.advance(2.5),
+        pool.reschedule(worker, pool.clock.time() + 3.25),
+        worker.work_now(),
+        pool.clock.advance(1),
+    ),
+    "moved and paused": lambda pool, worker: (
+        pool.clock.advance(2.5),
+        pool.reschedule(worker, pool.clock.time() + 13.25),
+        worker.pause(),
+        pool.clock.advance(3),
+    ),
+    "moved and paused for long": lambda pool, worker: (
+        pool.clock.advance(2.5),
+        pool.reschedule(worker, pool.clock.time() + 3.25),
+        worker.pause(),
+        pool.clock.advance(6),
+    ),
+    "at once": lambda pool, worker: worker.work_now(),
 }
 
 
@@ -314,6 +338,7 @@ class TestPreview:
         before = len(worker.history)
         if not worker.running:
             worker.start()
+        worker.unpause()
         pool.clock.advance(200)
         assert promised == pytest.approx([record.started for record in worker.history][before : before + 6], abs=1e-3)
 

@@ -8,8 +8,9 @@ import traceback
 
 import pytest
 
-from bgpool_jupyter.engine import HISTORY_COLUMNS, ArgumentTypeError, Retry, RunRecord, readings
+from bgpool_jupyter.engine import HISTORY_COLUMNS, ArgumentTypeError, Retry, RunRecord, WorkerPool, readings
 from bgpool_jupyter.engine.frames import MAX_VALUE
+from bgpool_jupyter.engine.lints import lints
 from bgpool_jupyter.engine.runs import RunningRun
 from bgpool_jupyter.testing import make_pool
 
@@ -69,6 +70,29 @@ class TestRecorder:
         assert len(told) == 4
         assert all("the recorder raised OSError" in text for text in told)
         pool.check()
+
+    def test_one_that_is_no_recorder_at_all_harms_nobody(self, pool):
+        pool.recorder = object()
+        told = []
+        pool.set_logger(told.append)
+        worker = pool.new_worker(1, lambda: 1, max_count=1, dispose=False).start()
+        pool.clock.advance(3)
+        assert worker.history[0].outcome == "done"
+        assert [text.split(";")[1] for text in told] == [" the run goes on"] * 2
+
+    def test_one_that_is_taken_away_between_two_lines_harms_nobody(self, pool):
+        """Another thread writes the attribute: each reading may find something else."""
+
+        class Fickle(WorkerPool):
+            recorder = property(lambda self: next(found, None), lambda self, value: None)
+
+        book = Book()
+        found = iter([book])
+        pool.__class__ = Fickle
+        worker = pool.new_worker(1, lambda: 1, max_count=1, dispose=False).start()
+        pool.clock.advance(3)
+        assert worker.history[0].outcome == "done"
+        assert book.lines == [("began", worker.name, 1, 1)]
 
     def test_the_logger_that_hears_of_it_is_called_without_the_lock(self, live, eventually):
         class Broken(Book):
@@ -135,7 +159,7 @@ class TestStack:
         assert eventually(lambda: not worker.executing)
 
     @pytest.mark.parametrize("as_task", [False, True])
-    def test_of_a_coroutine_that_holds_up_the_loop(self, live, as_task):
+    def test_of_a_coroutine_that_holds_up_the_loop(self, live, as_task, eventually):
         entered, leave = threading.Event(), threading.Event()
 
         def hold_up():
@@ -151,6 +175,7 @@ class TestStack:
 
         worker = live.new_actor(outer, dispose=False).start()
         assert entered.wait(20)
+        assert eventually(lambda: worker.current.handle is not None)  # the thread that handed it over notes that last
         text = worker.stack()
         leave.set()
         worker.result(20)
@@ -179,15 +204,64 @@ class TestStack:
 
 
 class TestLints:
+    @pytest.mark.parametrize(
+        ("seen", "lint"),
+        [
+            (
+                {"on_grid": 0.25, "durations": [0.25, 0.5, 0.5, 0.5, 0.75]},
+                ("overruns", "overruns its interval: the last 5 runs took 500 ms on average, the interval is 250 ms"),
+            ),
+            ({"on_grid": 0.5, "durations": [0.5] * 5}, None),
+            ({"on_grid": 0.25, "durations": [1.0] * 4}, None),
+            ({"on_grid": None, "durations": [1.0] * 5}, None),
+            (
+                {"in_flight": 75.04},
+                ("deaf", "never looks at the stop flag: in flight for 1 min 15 s, and stop() cannot end it"),
+            ),
+            ({"in_flight": 5.0}, None),
+            ({"in_flight": 5.01, "looked": True}, None),
+            (
+                {"in_flight": 3.04, "overdue": True},
+                ("overdue", "overdue: in flight for 3.04 s, longer than its timeout; it was asked to stop"),
+            ),
+            (
+                {"interval": 10.0, "silence": 50.123},
+                ("silent", "silent for 50.1 s: no run has ended, the interval is 10 s"),
+            ),
+            ({"interval": 10.0, "silence": 50.0}, None),
+            (
+                {"interval": 0.001, "silence": 2.004},
+                ("silent", "silent for 2 s: no run has ended, the interval is 1 ms"),
+            ),
+            ({"interval": 0.001, "silence": 2.0}, None),
+            ({"interval": None, "silence": 1e6}, None),
+        ],
+    )
+    def test_every_remark_word_for_word_and_where_it_begins(self, pool, seen, lint):
+        run = None
+        if "in_flight" in seen:
+            start = pool.new_worker(1, print)._new_start({}, 0.0, 0.0)
+            start.looked = seen.get("looked", False)
+            run = RunningRun(pool.clock, start, 0.0)
+            run.overdue = seen.get("overdue", False)
+            pool.clock.sleep(seen["in_flight"])
+        told = lints(
+            interval=seen.get("interval"),
+            on_grid=seen.get("on_grid"),
+            durations=seen.get("durations", ()),
+            run=run,
+            silence=seen.get("silence"),
+        )
+        assert told == ([] if lint is None else [lint])
+
     def test_overruns(self, pool):
         worker = pool.new_worker(1, lambda: pool.clock.advance(3), name="slow").start()
         while len(worker.history) < 4:
             pool.clock.advance(1)
             assert worker.snapshot().lints == ()
         pool.clock.advance(4)
-        lint = worker.lints()[0]
-        assert lint.kind == "overruns"
-        assert lint.text.startswith("overruns its interval: the last 5 runs took 3 s on average, the interval is 1 s")
+        text = "overruns its interval: the last 5 runs took 3 s on average, the interval is 1 s"
+        assert worker.lints() == [("overruns", text)]
         assert worker.snapshot().lints == ("overruns",)
 
     def test_a_fixed_delay_cannot_be_overrun(self, pool):
@@ -212,17 +286,30 @@ class TestLints:
         pool.run_due()
         assert seen == [(), () if looks else ("deaf",)]
 
+    def test_overdue(self, pool):
+        seen = []
+
+        def call(_worker):
+            pool.clock.sleep(2)
+            pool.run_due()  # the watchdog
+            seen.append([lint.kind for lint in _worker.lints()])
+            seen.append(_worker.snapshot().lints)
+
+        pool.new_actor(call, timeout=1.5, dispose=False).start()
+        pool.run_due()
+        assert seen == [["overdue"], ("overdue",)]
+
     def test_silent(self, pool):
         def call(_worker):
             _worker.sleep(4.5)
-            seen.append(_worker.snapshot().lints)
+            seen.append(_worker.lints())
             _worker.sleep(1)
-            seen.append(_worker.snapshot().lints)
+            seen.append(_worker.lints())
 
         seen = []
         pool.new_worker(1, call, max_count=1).start()
         pool.run_due()
-        assert seen == [(), ("silent",)]
+        assert seen == [[], [("silent", "silent for 5.5 s: no run has ended, the interval is 1 s")]]
 
     def test_who_waits_for_an_instant_that_is_to_come_is_not_silent(self, pool):
         slower = pool.new_worker(3600, lambda: None).start()

@@ -23,6 +23,10 @@ def nothing():
     """Be run."""
 
 
+def hear(event):
+    """Be told of one worker."""
+
+
 def suspend_and_resume(pool):
     """Let nothing begin for a moment."""
     pool.suspend()
@@ -42,12 +46,13 @@ CALLS = {
     "WorkerPool.check": lambda pool, worker: pool.check(),
     "WorkerPool.count_jobs": lambda pool, worker: pool.count_jobs(),
     "WorkerPool.epoch": lambda pool, worker: pool.epoch(1.0),
+    "WorkerPool.events": lambda pool, worker: pool.events("w*", last=3),
     "WorkerPool.every": lambda pool, worker: pool.every(3600, name="every", start_with_delay=True)(nothing),
     "WorkerPool.find_workers": lambda pool, worker: pool.find_workers("w*", running=True),
     "WorkerPool.jobs": lambda pool, worker: pool.jobs(),
     "WorkerPool.kill_jobs": lambda pool, worker: pool.kill_jobs(0),
     "WorkerPool.monotonic": lambda pool, worker: pool.monotonic(),
-    "WorkerPool.new_actor": lambda pool, worker: pool.new_actor(nothing, name="passing").start(),
+    "WorkerPool.new_actor": lambda pool, worker: pool.new_actor(nothing, name="passing", on_event=hear).start(),
     "WorkerPool.new_worker": lambda pool, worker: pool.new_worker(0.001, nothing, name="passing", max_count=2).start(),
     "WorkerPool.now": lambda pool, worker: pool.now(),
     "WorkerPool.pause_worker": lambda pool, worker: pool.pause_worker(worker),

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import gc
+import heapq
 import itertools
 import threading
 
 import pytest
 
-from bgpool_jupyter.engine import WorkerPool
+from bgpool_jupyter.engine import InvalidTransition, JobTimeout, WorkerPool, machine, seats
+from bgpool_jupyter.engine.states import next_state
 
 from .calls import CALLS, ELSEWHERE, attributes, call, public_calls
 from .harness import PATIENCE, all_run_again, collector_everywhere, pool_threads, short_or_long
@@ -141,6 +143,76 @@ class TestCommandsFromInside:
         with pool._lock:
             worker.start()
         call(pool)
+        assert worker.running
+
+    @pytest.mark.parametrize("make", [lambda pool: pool.run_job(print), lambda pool: pool.new_worker(1, print)])
+    @pytest.mark.parametrize("timeout", [None, 5])
+    def test_a_result_that_cannot_come_is_not_waited_for(self, pool, make, timeout):
+        """Threads need the lock that this one holds, to bring it."""
+        awaited = make(pool)
+        with pool._lock, pytest.raises(JobTimeout):
+            awaited.result(timeout)
+
+    def test_suspend_and_resume_keep_their_order(self, pool):
+        with pool._lock:
+            pool.suspend()
+            pool.resume()
+        pool.run_due()
+        assert not pool.suspended
+        with pool._lock:
+            pool.resume()
+            pool.suspend()
+        pool.run_due()
+        assert pool.suspended
+
+    def test_a_look_at_what_is_due_leaves_a_half_made_entry_alone(self, pool, monkeypatch):
+        """An entry is pushed before it is made live: in between it looks dead."""
+        push, looks = heapq.heappush, []
+
+        def pushed(heap, entry):
+            push(heap, entry)
+            looks.append(pool.run_due())
+            pool.resume()
+
+        monkeypatch.setattr(heapq, "heappush", pushed)
+        worker = pool.new_worker(1, lambda: None).start()
+        pool.check()
+        pool.clock.advance(3)
+        assert looks
+        assert worker.run_count == 4
+
+    def test_virtual_time_comes_to_an_end_there(self, pool):
+        worker = pool.new_worker(1, lambda: None).start()
+        with pool._lock:
+            pool.clock.advance(5)
+        assert worker.run_count == 0
+        pool.clock.advance(0)
+        assert worker.run_count == 2  # that of the beginning, late, and that of now
+
+    def test_a_call_that_is_refused_carries_it_out_too(self, pool, monkeypatch):
+        worker, other = pool.new_worker(1, lambda: None), pool.new_worker(1, lambda: None)
+
+        def refuse(*what):
+            monkeypatch.undo()
+            worker.start()
+            return next_state(*what)
+
+        monkeypatch.setattr(machine, "next_state", refuse)
+        with pytest.raises(InvalidTransition):
+            other.pause()
+        assert worker.running
+
+    def test_a_job_that_is_given_carries_it_out_too(self, live, monkeypatch):
+        """While the thread for it is started, with the lock held."""
+        worker, start = live.new_worker(3600, lambda: None), seats.Seat.start
+
+        def meanwhile(seat, loop):
+            monkeypatch.undo()
+            worker.start()
+            start(seat, loop)
+
+        monkeypatch.setattr(seats.Seat, "start", meanwhile)
+        live.run_job(lambda: None)
         assert worker.running
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 
 import pytest
@@ -116,6 +117,22 @@ print("awaited")
     assert answer == ["awaited"]
 
 
+def seven():
+    return 7
+
+
+async def awaited(what):
+    """Await it in a loop of its own, as a cell does."""
+    return await what
+
+
+#: The ways to wait for a worker or a job.
+WAITS = [
+    pytest.param(lambda what: what.result(PATIENCE / 2), id="blocked"),
+    pytest.param(lambda what: asyncio.run(asyncio.wait_for(awaited(what), PATIENCE / 2)), id="awaited"),
+]
+
+
 class TestRefusals:
     """The same with a refusal at a chosen place."""
 
@@ -157,7 +174,25 @@ class TestRefusals:
         release.set()
         assert job.result(PATIENCE) == "late"
 
-    def test_who_waits_helps_as_well_when_the_refusal_comes_later(self, live, monkeypatch, eventually):
+    @pytest.mark.parametrize("wait", WAITS)
+    @pytest.mark.parametrize("make", [lambda pool: pool.run_job(lambda: 7), lambda pool: pool.new_actor(seven).start()])
+    def test_who_waits_helps_until_there_is_a_thread(self, live, monkeypatch, make, wait):
+        """Nobody else calls the pool: the refusal is over while the one call waits."""
+        real, refusals = seats.Seat.start, []
+
+        def refuse(seat, loop):
+            refusals.append(1)
+            if len(refusals) > 3:
+                real(seat, loop)
+            else:
+                raise RuntimeError("can't start new thread")
+
+        monkeypatch.setattr(seats.Seat, "start", refuse)
+        assert wait(make(live)) == 7
+        assert len(refusals) >= 4
+
+    @pytest.mark.parametrize("wait", WAITS)
+    def test_who_waits_helps_as_well_when_the_refusal_comes_later(self, live, monkeypatch, eventually, wait):
         """What is to be waited for is not due yet when the wait begins, and no thread is missed before it is."""
         release, entered = threading.Event(), threading.Event()
         live.run_job(lambda: None).result(PATIENCE)
@@ -186,7 +221,7 @@ class TestRefusals:
         allowing = threading.Thread(target=allow)
         allowing.start()
         try:
-            assert late.result(PATIENCE / 2) == "late"
+            assert wait(late) == "late"
         finally:
             release.set()
             allowing.join(PATIENCE)
