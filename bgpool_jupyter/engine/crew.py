@@ -97,8 +97,12 @@ class ThreadCrew(Watch):
             self._deferred.append(self._wake)
             return
         with self._lock:
-            self._wake()
-        self._carry_out_deferred()
+            if self._idle and not self._searching and not self._waking:  # the common case, with few steps
+                self._call_idle()
+            else:
+                self._wake()
+        if self._deferred:
+            self._carry_out_deferred()
 
     def look(self) -> None:
         """See to it that a thread looks at `ready`. Under the lock."""
@@ -341,14 +345,14 @@ class ThreadCrew(Watch):
     def _drain(self, seat: Seat) -> None:
         """Execute what is ready, without the lock."""
         ready = self.ready
-        earliest = self.deadlines.earliest
+        earliest, heap = self.deadlines.earliest, self.deadlines.heap
         while ready:
             try:
                 task = ready.popleft()
             except IndexError:  # another thread was quicker
                 return
             seat.task = task
-            if not self._searching and (ready or earliest() < self._wake_at):
+            if not self._searching and (ready or (heap and earliest() < self._wake_at)):
                 with self._lock:
                     if ready or not self._watched(monotonic()):
                         self._wake()
@@ -357,5 +361,5 @@ class ThreadCrew(Watch):
                 self._reduce()
             task.execute(seat)
             seat.task = task = None
-            if earliest() <= monotonic():
+            if heap and earliest() <= monotonic():
                 return  # due workers do not wait behind a flood of jobs

@@ -23,7 +23,7 @@ __all__ = ["Host", "WorkerFacts"]
 
 
 #: The records of every worker that has none yet. It stays empty.
-_NO_RECORDS: deque[tuple[Any, ...]] = deque(maxlen=0)
+_NO_RECORDS: list[tuple[Any, ...]] = []
 
 
 class Host(ListenerHost, Protocol):
@@ -279,8 +279,8 @@ class WorkerFacts:
         #: Starts that ended and whose `finished` was not called yet, oldest first.
         self._endings: list[Start] = []
         self._waiters: list[Waiter] = []
-        #: The last records, newest last. An empty deque takes 0.7 kB: a worker has its own from its first record on.
-        self._records: deque[tuple[Any, ...]] = _NO_RECORDS
+        #: The last records, newest last. A deque takes 0.7 kB: a worker has one from its second record on.
+        self._records: deque[tuple[Any, ...]] | list[tuple[Any, ...]] = _NO_RECORDS
 
     def _veto(self, name: str, value: object) -> None:
         """Refuse a value that is right in itself but not for this worker."""
@@ -350,10 +350,13 @@ class WorkerFacts:
 
     def _record(self, fields: tuple[Any, ...]) -> None:
         """Keep the record of a run. Under the pool's lock."""
-        if self._records is _NO_RECORDS:
-            self._records = deque((fields,), HISTORY_LENGTH)
+        records = self._records
+        if type(records) is deque:
+            records.append(fields)
+        elif not records:
+            self._records = [fields]
         else:
-            self._records.append(fields)
+            self._records = deque((*records, fields), HISTORY_LENGTH)
 
     def _last_output(self) -> RunOutput:
         """Return the output of the last run, for what `finished` adds to it."""

@@ -7,6 +7,7 @@ import functools
 import inspect
 import itertools
 from _thread import get_ident
+from contextvars import copy_context
 from types import BuiltinFunctionType
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
@@ -19,6 +20,7 @@ from .runs import STOPPED, ErrorInfo
 from .stacks import stack_text
 
 if TYPE_CHECKING:
+    from collections import deque
     from collections.abc import Callable, Coroutine
 
     from .clock import Clock
@@ -26,7 +28,12 @@ if TYPE_CHECKING:
     from .loop import LoopTask, LoopThread
     from .output import RunCapture
 
-__all__ = ["Balance", "Job", "JobState"]
+__all__ = ["JOBS_KEPT", "Balance", "Job", "JobState"]
+
+#: Count of the latest jobs that a pool still lists after their end.
+JOBS_KEPT = 50
+#: So many more it may hold, so that of jobs that end at the same moment none takes off one too many.
+_MORE_KEPT = 14
 
 _numbers = itertools.count(1)
 
@@ -57,6 +64,8 @@ class JobHost(Protocol):
     capture: RunCapture | None
     _hub: Hub
     _loop: LoopThread
+    #: The latest jobs, oldest first.
+    _jobs: deque[Job]
     #: The jobs whose coroutines run on the loop.
     _awaited: dict[Job, None]
     _executor: Any
@@ -98,8 +107,6 @@ class Job(Awaited):
     _state: JobState = _WAITING
     _value: Any = None
     _exception: BaseException | None = None
-    #: Those who wait for the end; made for the first of them.
-    _waiters: list[Waiter] | None = None
 
     def __init__(self, task: Callable[..., Any], name: str | None, host: JobHost) -> None:
         self.id: int = next(_numbers)
@@ -108,6 +115,9 @@ class Job(Awaited):
         # Whoever deletes it decides what becomes of the job: a thread that runs it, or stop(). Of two that
         # delete an attribute one fails, in one step of the interpreter, so that no lock is needed.
         self._task = task
+        # Those who wait for the end. Made for the first of them it would have to be made in one step, in __dict__,
+        # and whoever asks for that makes the other attributes slow (CPython 3.11).
+        self._waiters: list[Waiter] = []
 
     @property
     def name(self) -> str:
@@ -188,12 +198,6 @@ class Job(Awaited):
         state = self._state
         return state is not _WAITING and state is not _RUNNING
 
-    def _waiting(self) -> list[Waiter]:
-        # One step, so that two who come at once get the same list. _end() looks at it after it has stored the state,
-        # who waits looks at the state after being listed: one of the two always sees the other.
-        waiters: list[Waiter] = self.__dict__.setdefault("_waiters", [])
-        return waiters
-
     def _inside(self) -> bool:
         return self._host._inside()
 
@@ -246,8 +250,12 @@ class Job(Awaited):
         capture = host.capture
         if capture is not None:
             self.output = RunOutput()
-        call = functools.partial(task, _job=self) if _names_job(task) else task
-        result = call_captured(call, capture, self.output, self._report, self._hand_over)
+        code = getattr(task, "__code__", None)
+        if code is None or code.co_argcount or code.co_kwonlyargcount:
+            call = functools.partial(task, _job=self) if _names_job(task) else task
+        else:  # a function without parameters, as most tasks are
+            call = task
+        result = copy_context().run(call_captured, call, capture, self.output, self._report, self._hand_over)
         if result is not None and result.left is not None:
             self._report(ErrorInfo.of(result.left, capture), result.left)  # calls the logger, which may ask the pool
         if seat is not None:
@@ -306,10 +314,14 @@ class Job(Awaited):
         self._end(state)
 
     def _end(self, state: JobState) -> None:
-        self.ended = self._host.clock.time()
+        host = self._host
+        self.ended = host.clock.time()
         self._state = state
         if self._waiters:
             wake(self._waiters)
+        # Here and not in run_job(), where whoever waits for a task to begin would wait for this too.
+        if len(host._jobs) > JOBS_KEPT + _MORE_KEPT:
+            host._jobs.popleft()
 
     def __repr__(self) -> str:
         """Return a text without state and address."""

@@ -34,12 +34,13 @@ from .output import RunCapture
 from .recorder import Recorder
 from .runs import RunningRun
 from .starts import Start
-from .states import ACTIVE, WorkerState, next_state
+from .states import ACTIVE, PAUSED, STOPPED, STOPPING, WAITING, WorkerState, next_state
 from .worker import BackgroundWorker
 
 __all__ = ["Machine", "Watchdog"]
 
-_OVER = frozenset({WorkerState.STOPPED, WorkerState.STOPPING})
+_STARTED, _STOPPED, _REMOVED = EventKind.STARTED, EventKind.STOPPED, EventKind.REMOVED
+_OVER = frozenset({STOPPED, STOPPING})
 
 
 class Watchdog:
@@ -101,7 +102,8 @@ class Machine:
 
     def start_worker(self, worker: BackgroundWorker, kwargs: dict[str, Any]) -> None:
         """Start `worker`; :meth:`BackgroundWorker.start` says how."""
-        self._refuse_if_closed()
+        if self.closed:
+            self._refuse_if_closed()
         start = worker._new_start(kwargs, self.clock.monotonic(), self.clock.time())
         self._change(worker, lambda: self._begin_start(worker, start, kwargs))
 
@@ -216,17 +218,21 @@ class Machine:
     # -- the state machine, under the lock
 
     def _begin_start(self, worker: BackgroundWorker, start: Start, kwargs: dict[str, Any]) -> None:
-        self._refuse_if_closed()  # once more, under the lock: close() has not begun yet, and will stop what we start
-        start.state = next_state(worker._state, "start", worker._name)
-        if worker._start is not None and not worker._start.ended:
-            start.previous = worker._start
+        if self.closed:  # once more, under the lock: close() has not begun yet, and will stop what we start
+            self._refuse_if_closed()
+        before = worker._start
+        if before is not None:
+            start.state = next_state(before.state, "start", worker._name)
+            if not before.ended:
+                start.previous = before
         self._workers[worker.id] = worker  # before it is started: one that is cut off between the two leaves again
         worker._start = start  # with its state, in one step
         worker.args = kwargs
-        worker._reset_counts()
-        self._ask_to_stop(worker)
-        self._deadlines.cancel(worker)
-        self._note(worker, EventKind.STARTED)
+        if before is not None:
+            worker._reset_counts()
+            self._ask_to_stop(worker)
+            self._deadlines.cancel(worker)
+        self._note(worker, _STARTED)
 
     def _stop(self, worker: BackgroundWorker) -> None:
         if worker._state not in ACTIVE:
@@ -286,10 +292,11 @@ class Machine:
         if start.previous is not None or worker._endings or start.state in _OVER:
             self._note_ends(worker, start)
         if worker._busy is not None:
-            self._deadlines.cancel(worker)
+            if worker._token:
+                self._deadlines.cancel(worker)
             return
         state = start.state
-        if state is WorkerState.STOPPED and worker._dispose:
+        if state is STOPPED and worker._dispose:
             self._leave(worker)
         if worker._endings:
             # Queued before it is noted: what is cut off between the two is queued once more, and the
@@ -297,12 +304,12 @@ class Machine:
             self._deadlines.cancel(worker)
             self._ready.append(self._ending(worker, worker._endings[0]))
             worker._busy = worker._endings[0]
-        elif state is WorkerState.WAITING or (state is WorkerState.PAUSED and start.now):
+        elif state is WAITING or (state is PAUSED and start.now):
             if not worker._token:
-                due = start.next_due(self.clock.monotonic())
+                due = start.next_due(self.clock.monotonic() if start.now else 0.0)
                 self._deadlines.push(due, worker)
                 self._executor.armed(due)
-        else:
+        elif worker._token:
             self._deadlines.cancel(worker)
 
     def _ending(self, worker: BackgroundWorker, start: Start) -> Any:
@@ -325,11 +332,11 @@ class Machine:
         start.ended = True
         if worker._waiters:
             worker._wake_waiters()
-        self._note(worker, EventKind.STOPPED)
+        self._note(worker, _STOPPED)
 
     def _leave(self, worker: BackgroundWorker) -> None:
         if self._workers.pop(worker.id, None) is not None:
-            self._note(worker, EventKind.REMOVED)
+            self._note(worker, _REMOVED)
 
     def _remove(self, worker: BackgroundWorker) -> None:
         self._stop(worker)

@@ -31,7 +31,7 @@ from .events import ChangeFeed, EventKind, PoolEvent, Subscription
 from .executors import Executor
 from .frames import history_frame, run_row
 from .globs import matcher
-from .jobs import Balance, Job
+from .jobs import JOBS_KEPT, Balance, Job
 from .retry import Retry, check_retry
 from .runner import Runner
 from .settings import check_timeout_setting
@@ -42,8 +42,6 @@ __all__ = ["JOBS_KEPT", "WorkerPool"]
 
 #: Count of workers that a snapshot looks at before it lets the interpreter go.
 _LOOKED_AT_ONCE = 32
-#: Count of the latest jobs that jobs() still lists after their end.
-JOBS_KEPT = 50
 
 Callback = TypeVar("Callback", bound=Callable[..., Any])
 
@@ -92,7 +90,8 @@ class WorkerPool(Runner):
         )
         self._ids = itertools.count(1)
         self._decorated: dict[str, BackgroundWorker] = {}
-        self._jobs: deque[Job] = deque(maxlen=JOBS_KEPT)
+        #: The latest jobs, those that wait or run among them; each takes old ones off at its end.
+        self._jobs: deque[Job] = deque()
         #: Jobs whose coroutines run on the event loop.
         self._awaited: dict[Job, None] = {}
         _pools.add(self)
@@ -452,7 +451,7 @@ class WorkerPool(Runner):
     def jobs(self) -> list[Job]:
         """Return the jobs that wait, those that run, and the last 50 that were made, oldest first."""
         self._retry_threads()
-        known = [*self._jobs, *self._ready, *self._executor.tasks(), *self._awaited.copy()]
+        known = [*list(self._jobs)[-JOBS_KEPT:], *self._ready, *self._executor.tasks(), *self._awaited.copy()]
         return sorted({task for task in known if isinstance(task, Job)}, key=lambda job: job.id)
 
     def count_jobs(self) -> tuple[int, int]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import math
 from _thread import allocate_lock
 from collections.abc import Callable, Generator
 from time import monotonic
@@ -13,7 +12,7 @@ from typing import Any, Protocol
 from .arguments import check_timeout
 from .errors import JobTimeout
 
-__all__ = ["Awaited", "Waiter", "await_until", "wait_until", "wake"]
+__all__ = ["Awaited", "Waiter", "await_until", "wake"]
 
 
 class Waiter(Protocol):
@@ -48,39 +47,10 @@ _RETRY = 0.05
 _LOOK = 1.0
 
 
-def wait_until(
-    ready: Callable[[], bool], waiters: list[Waiter], timeout: float | None, starved: Callable[[], bool]
-) -> bool:
-    """Block until `ready()` holds or `timeout` seconds (None: no limit) are over; return whether it holds.
-
-    After a moment `starved()` is asked, and again every second, or more often while it is true: asking helps.
-
-    The side that makes it hold does so first and then wakes the waiters; this side lists its waiter
-    first and then looks. One of the two always sees the other.
-    """
-    if timeout == 0:
-        return ready()
-    end = math.inf if timeout is None else monotonic() + timeout
-    waiter = allocate_lock()
-    waiter.acquire()
-    waiters.append(waiter)
-    longest = _RETRY
-    try:
-        while not ready():
-            left = end - monotonic()
-            if left <= 0:
-                return False
-            if not waiter.acquire(timeout=min(left, longest)):
-                longest = _RETRY if starved() else _LOOK
-        return True
-    finally:
-        waiters.remove(waiter)
-
-
 def await_until(
     ready: Callable[[], bool], waiters: list[Waiter], starved: Callable[[], bool]
 ) -> Generator[Any, None, None]:
-    """Suspend the coroutine that awaits until `ready()` holds; `starved()` is asked as by :func:`wait_until`."""
+    """Suspend the coroutine that awaits until `ready()` holds; `starved()` is asked as by who blocks."""
     longest = _RETRY
     while not ready():
         loop = asyncio.get_running_loop()
@@ -108,9 +78,8 @@ class Awaited:
 
     __slots__ = ()
 
-    def _waiting(self) -> list[Waiter]:
-        """Return the list of those who wait."""
-        raise NotImplementedError
+    #: Those who wait.
+    _waiters: list[Waiter]
 
     def _starved(self) -> bool:
         """Try again to start a thread, where work waits because none could be; return whether that is still so."""
@@ -132,14 +101,37 @@ class Awaited:
         raise NotImplementedError
 
     def _wait(self, timeout: float | None) -> None:
+        """Block until there is a result.
+
+        After a moment `_starved()` is asked, and again every second, or more often while it is true: asking helps.
+
+        The side that makes a result does so first and then wakes the waiters; this side lists its waiter first and
+        then looks. One of the two always sees the other. Who waits for a task to begin waits for these lines too,
+        as a pool thread needs the interpreter: so there are few before it is let go.
+        """
         if timeout is not None:
             timeout = check_timeout(timeout)
         if self._has_result():
             return
-        if self._inside() or not wait_until(self._has_result, self._waiting(), timeout, self._starved):
+        if self._inside():
             raise JobTimeout(self._not_yet())
+        end = None if timeout is None else monotonic() + timeout
+        waiter = allocate_lock()
+        waiter.acquire()
+        waiters = self._waiters
+        waiters.append(waiter)
+        longest = _RETRY
+        try:
+            while not self._has_result():
+                wait = longest if end is None else min(longest, end - monotonic())
+                if wait <= 0:
+                    raise JobTimeout(self._not_yet())
+                if not waiter.acquire(timeout=wait):
+                    longest = _RETRY if self._starved() else _LOOK
+        finally:
+            waiters.remove(waiter)
 
     def __await__(self) -> Generator[Any, None, Any]:
         """Wait in a coroutine, as ``await job``; the rest is as in ``result()``."""
-        yield from await_until(self._has_result, self._waiting(), self._starved)
+        yield from await_until(self._has_result, self._waiters, self._starved)
         return self._result()

@@ -13,6 +13,7 @@ import weakref
 from _thread import get_ident
 from collections import deque
 from collections.abc import Coroutine
+from contextvars import copy_context
 from itertools import starmap
 from typing import Any, cast
 
@@ -29,7 +30,7 @@ from .retry import Retry
 from .runs import ENDED, FAILED, ErrorInfo, RunningRun, RunRecord, outside
 from .schedule import CronTimes, duration_text
 from .starts import Start
-from .states import ACTIVE, WorkerState, next_state
+from .states import ACTIVE, PAUSED, RUNNING, STOPPED, STOPPING, WAITING, next_state
 from .worker import BackgroundWorker
 
 __all__ = ["Runner"]
@@ -136,7 +137,7 @@ class Runner(Machine):
     def _end_cut_off(self, entry: tuple[float, int, Any], run: RunningRun | None, error: BaseException) -> None:
         worker = entry[2]
         start, busy = worker._start, worker._busy
-        if busy is None and start.state in (WorkerState.RUNNING, WorkerState.STOPPING):
+        if busy is None and start.state in (RUNNING, STOPPING):
             busy = worker._busy = run or RunningRun(self.clock, start, entry[0])
         if isinstance(busy, RunningRun) and busy.handle is None and (run is None or busy is run):
             self._end_run(worker, busy, Result(None, ErrorInfo.of(error), FAILED), on_crew=False)
@@ -160,7 +161,8 @@ class Runner(Machine):
         if capture is not None:
             run.output = output = RunOutput()
         hand_over = None if self._executor.inline else self._hand_over
-        return call_captured(run.start.call, capture, output, self._report, hand_over, worker, run)
+        report = self._report
+        return copy_context().run(call_captured, run.start.call, capture, output, report, hand_over, worker, run)
 
     def _report(self, worker: BackgroundWorker, run: RunningRun, error: ErrorInfo, raised: BaseException) -> None:
         if run.start is worker._start:  # as with last_error, to which it belongs
@@ -255,11 +257,11 @@ class Runner(Machine):
         present = start is worker._start
         if present and start.state in ACTIVE:
             self._advance(worker, start, result, now)
-        elif worker._state is WorkerState.STOPPING:
+        elif worker._state is STOPPING:
             worker._state = next_state(worker._state, "last", worker._name)
         if worker._waiters:
             worker._wake_waiters()
-        if on_crew and present and start.state is WorkerState.WAITING and not worker._endings:
+        if on_crew and present and start.state is WAITING and not worker._endings:
             # The common case: this thread looks at the queue itself before it parks.
             due = start.next_due(now)
             self._deadlines.push(due, worker)
@@ -307,12 +309,14 @@ class Runner(Machine):
             return
         start.counted += 1
         start.failures = start.failures + 1 if failed else 0
-        if result.outcome == ENDED or self._is_over(worker, start) or not self._move_on(worker, start, now):
+        limited = worker._max_count is not None or worker._until is not None
+        over = result.outcome == ENDED or (limited and self._is_over(worker, start))
+        if over or not self._move_on(worker, start, now):
             worker._ended_itself = True
-            start.state = next_state(start.state, "last", worker._name)
+            start.state = STOPPED if start.state is RUNNING else next_state(start.state, "last", worker._name)
             return
-        if start.state is WorkerState.RUNNING:
-            start.state = WorkerState.WAITING
+        if start.state is RUNNING:
+            start.state = WAITING
         else:
             start.state = next_state(start.state, "again", worker._name)
         if worker._max_failures is not None and start.failures >= worker._max_failures:
@@ -322,7 +326,7 @@ class Runner(Machine):
         """Choose the slot after a run; return whether there is one."""
         by_wall = type(start.schedule) is CronTimes or worker._until is not None
         wall = self.clock.time() if by_wall else 0.0  # nobody looks at it
-        worker.missed_count += start.advance(now, wall, interval=worker._interval, jitter=worker._jitter)
+        worker.missed_count += start.advance(now, wall, worker._interval, worker._jitter)
         if start.due == math.inf:
             return False
         if worker._until is None:
@@ -342,7 +346,7 @@ class Runner(Machine):
 
     def _break(self, worker: BackgroundWorker, start: Start, result: Result) -> None:
         """Pause a worker that failed too often in a row."""
-        if worker._state is not WorkerState.PAUSED:
+        if worker._state is not PAUSED:
             worker._state = next_state(worker._state, "pause", worker._name)
         line = result.error.line if result.error is not None else ""
         failures = "a failure" if start.failures == 1 else f"{start.failures} failures in a row"
@@ -370,7 +374,7 @@ class Runner(Machine):
             self._hub.log(f"finished of worker {worker._name!r} failed: {error.line}\n{error.traceback}")
 
         before = output.version
-        call_captured(start.finish_call, self.capture, output, report)
+        copy_context().run(call_captured, start.finish_call, self.capture, output, report)
         recorder = self.recorder
         if recorder is not None and hasattr(recorder, "amended") and output.version != before:  # it need not have it
             with self._lock:
@@ -413,10 +417,12 @@ class Runner(Machine):
         if self._lock._is_owned():  # no callback may be called, and the queue may be half-changed
             return None
         while True:
-            self._flush()
+            if self._deferred:
+                self._flush()
             ran = self._run_next(limit)
-            self._run_ready()
-            if ran:
+            if self._ready:
+                self._run_ready()
+            if ran and (limit is None or self._deadlines.earliest() <= limit):
                 continue
             with self._lock:
                 now = self.clock.monotonic() if limit is None else limit

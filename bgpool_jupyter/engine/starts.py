@@ -7,14 +7,14 @@ import inspect
 import math
 import random
 from collections.abc import Callable
-from types import FunctionType
+from types import FunctionType, MethodType
 from typing import Any
 
 from .arguments import safe_repr
 from .errors import ArgumentTypeError
 from .runs import ErrorInfo
 from .schedule import SLICE, CronTimes, FixedDelay, FixedRate, Once, Schedule
-from .states import WorkerState, next_state
+from .states import RUNNING, WAITING, next_state
 
 __all__ = ["Signature", "Start"]
 
@@ -83,22 +83,27 @@ class Signature:
 
 
 def _read_off(function: Callable[..., Any]) -> tuple[tuple[str, ...], bool] | None:
-    """Return `injected` and `plain` of an ordinary function from its code; None for everything else.
+    """Return `injected` and `plain` of an ordinary function or method from its code; None for everything else.
 
     :func:`inspect.signature` takes ten times as long and leaves 1 kB, too much for each of ten
     thousand workers. A function with attributes may be wrapped or have a signature set: that is left to it.
     """
+    bound = 0
+    if type(function) is MethodType:
+        function, bound = function.__func__, 1  # its first parameter is not for the caller
     if type(function) is not FunctionType or function.__dict__:
         return None
     code = function.__code__
     positional, keyword = code.co_argcount, code.co_kwonlyargcount
-    if not positional and not keyword:
+    if positional == bound and not keyword:
         return (), True
+    if positional < bound:
+        return None
     names = code.co_varnames[: positional + keyword]
-    injected = tuple(name for name in names[code.co_posonlyargcount :] if name in _INJECTABLE)
+    injected = tuple(name for name in names[max(bound, code.co_posonlyargcount) :] if name in _INJECTABLE)
     given = function.__kwdefaults__ or {}
     required = {
-        *names[: positional - len(function.__defaults__ or ())],
+        *names[bound : max(bound, positional - len(function.__defaults__ or ()))],
         *(n for n in names[positional:] if n not in given),
     }
     return injected, required.issubset(injected)
@@ -144,7 +149,7 @@ class Start:
         jitter: float = 0.0,
         heard: float = 0.0,
     ) -> None:
-        self.state = WorkerState.WAITING
+        self.state = WAITING
         self.schedule = schedule
         self.call = call
         self.finish_call = finish_call
@@ -205,8 +210,8 @@ class Start:
 
     def begin(self, name: str) -> None:
         """Note that a run of the worker called `name` begins. An attempt at a failed run belongs where that run did."""
-        waits = self.state is WorkerState.WAITING  # the common case, without the look-up
-        self.state = WorkerState.RUNNING if waits else next_state(self.state, "begin", name)
+        waits = self.state is WAITING  # the common case, without the look-up
+        self.state = RUNNING if waits else next_state(self.state, "begin", name)
         if self.retry_at is None:
             self.beside = self.now
             if not self.now:
@@ -221,7 +226,7 @@ class Start:
             return None
         return schedule.slot(self.index if self.beside else self.index + 1)
 
-    def advance(self, end: float, wall_end: float, *, interval: float, jitter: float) -> int:
+    def advance(self, end: float, wall_end: float, interval: float, jitter: float) -> int:
         """Move on to the slot after a run that ended at `end`; return how many slots were dismissed.
 
         `interval` and `jitter` are the worker's present ones: where the interval was changed, the grid
@@ -231,8 +236,9 @@ class Start:
         schedule = self.schedule
         self.attempt = 1
         if type(schedule) is FixedRate and not jitter and not self.beside and self.moved is None:
-            due = schedule.slot(self.index + 1)
-            if due >= end and schedule.interval == interval:  # by far the most common case
+            first, step, _ = schedule
+            due = first + (self.index + 1) * step
+            if due >= end and step == interval:  # by far the most common case
                 self.jitter = 0.0
                 self.index += 1
                 self.due = due

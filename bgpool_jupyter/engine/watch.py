@@ -21,10 +21,15 @@ from .deadlines import Deadlines
 from .schedule import SLICE
 from .seats import Seat
 
-__all__ = ["GRACE", "Watch"]
+__all__ = ["EARLY", "GRACE", "LONG", "Watch"]
 
 #: Seconds that the deputy leaves to those who run what is due, before it takes part.
 GRACE = 0.0003
+#: Seconds of a wait after which nothing of it is left in the processor's caches, and the processor sleeps deeply.
+LONG = 0.02
+#: After so long a wait a thread gets up this many seconds early, finds nothing due and parks again. It takes the time
+#: before the run that waking up takes then, not the time after its slot: 0.1 ms less lateness for 50 µs of CPU.
+EARLY = 0.0003
 #: Seconds between two runs at which others are so fast that one more thread would be in their way.
 BRISK = 0.0001
 
@@ -114,6 +119,20 @@ class Watch:
                 self._spawn()
             return
         self._call(seat)
+
+    def _call_idle(self) -> None:
+        """Do the same as :meth:`_call` with the latest idle thread, for a job: it does not care who runs what is due.
+
+        Whoever waits for the task to begin waits for each line here.
+        """
+        self._waking = True
+        seat = self._idle[-1]
+        seat.woken = True
+        self._idle.pop()
+        self._searching = True
+        if seat.lock.locked():  # see _release()
+            seat.lock.release()
+        self._waking = False
 
     def _call(self, seat: Seat) -> None:
         """Wake a parked thread and hand it the search."""
@@ -213,7 +232,7 @@ class Watch:
                 # Somebody will have to take over the watch when this thread runs what is due. That one
                 # is started now, while nobody is late.
                 self._spawn(searching=False)
-            return min(max(0.0, due - monotonic()), SLICE)
+            return _seconds_to(due)
         following = self.deadlines.following()
         if self._deputy is not None or following is None:
             return self._rest(seat)
@@ -232,7 +251,8 @@ class Watch:
             return self._rest(seat)
         self._deputy = seat
         seat.until = until
-        return min(max(0.0, until - monotonic()), SLICE)
+        # Who is gentle would get up early only to be in the way of the leader, which begins its run then.
+        return _seconds_to(until, early=0.0 if seat.gentle else EARLY)
 
     def _unpark(self, seat: Seat) -> bool:
         """Leave the parked state; return whether this thread was handed the search. Under the lock."""
@@ -261,3 +281,9 @@ class Watch:
         brisk = now - seat.since < (self._begun - seat.seen) * BRISK
         seat.seen, seat.since, seat.until = self._begun, now, now + GRACE
         return brisk
+
+
+def _seconds_to(instant: float, early: float = EARLY) -> float:
+    """Return how long to park for an instant (monotonic seconds), at most a slice."""
+    left = instant - monotonic()
+    return min(max(0.0, left - early if left > LONG else left), SLICE)

@@ -9,7 +9,7 @@ from .arguments import check_delay, check_flag, check_interval, check_number, sa
 from .errors import ArgumentTypeError, InvalidTransition, RunFailed
 from .facts import Host
 from .readings import WorkerReadings
-from .results import Awaited, Waiter
+from .results import Awaited
 from .runs import Progress, RunningRun
 from .schedule import SLICE, CronTimes, FixedDelay, FixedRate, Once, Schedule
 from .snapshots import WorkerSnapshot
@@ -217,9 +217,6 @@ class BackgroundWorker(WorkerReadings, Awaited):
         """
         self._wait(timeout)
         return self._result()
-
-    def _waiting(self) -> list[Waiter]:
-        return self._waiters
 
     def _inside(self) -> bool:
         return self._host._inside()

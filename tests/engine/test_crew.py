@@ -6,6 +6,8 @@ import threading
 import time
 
 from bgpool_jupyter.engine import WorkerPool, WorkerState
+from bgpool_jupyter.engine.schedule import SLICE
+from bgpool_jupyter.engine.watch import EARLY, LONG, _seconds_to
 
 PATIENCE = 20.0
 
@@ -66,6 +68,33 @@ class TestThreads:
         soon = threading.Event()
         live.new_actor(soon.set, delay=0.01).start()
         assert soon.wait(PATIENCE)
+
+
+class TestGettingUpEarly:
+    """After a long wait a thread gets up before the instant for which it waits; no run begins before it."""
+
+    def test_for_a_long_wait_and_for_no_short_one(self):
+        now = time.monotonic()
+        assert 0 < _seconds_to(now + 1) <= 1 - EARLY
+        assert _seconds_to(now + 1, early=0.0) > _seconds_to(now + 1) + EARLY / 2
+        assert 0 <= _seconds_to(time.monotonic() + EARLY / 2) <= EARLY / 2
+        assert _seconds_to(now - 1) == 0
+        assert _seconds_to(now + 1000) == SLICE
+
+    def test_no_run_begins_before_its_slot(self, live):
+        enough = threading.Semaphore(0)
+        late = []
+
+        def run(_worker):
+            late.append(time.monotonic() - _worker._start.due)
+            enough.release()
+
+        # Apart from each other, so that leader and deputy both wait for long; and two that are due nearly together.
+        for interval in (2 * LONG, 3.1 * LONG, 3.1 * LONG + EARLY):
+            live.new_worker(interval, run, start_with_delay=True).start()
+        for _ in range(30):
+            assert enough.acquire(timeout=PATIENCE)
+        assert min(late) >= 0
 
 
 class TestClose:

@@ -17,7 +17,7 @@ from bgpool_jupyter.engine import (
     JobTimeout,
     WorkerPool,
 )
-from bgpool_jupyter.engine.jobs import Balance
+from bgpool_jupyter.engine.jobs import JOBS_KEPT, Balance
 
 PATIENCE = 20.0
 
@@ -184,6 +184,24 @@ class TestJob:
         assert set(running) <= set(listed)
         assert [job.id for job in listed] == sorted(job.id for job in listed)
         release.set()
+
+    def test_of_those_that_ended_the_last_ones_are_listed_and_few_more_are_kept(self, live, eventually):
+        made = []
+        for n in range(200):
+            job = live.run_job(lambda: None)
+            job.stop() if n % 3 == 0 else job.result(PATIENCE)
+            made.append(job)
+        assert live.jobs() == made[-JOBS_KEPT:]
+        assert eventually(lambda: len(live._jobs) < 2 * JOBS_KEPT)  # the list is shortened after the result is there
+
+    def test_a_burst_leaves_no_more_than_that(self, live, eventually):
+        running, release = blockers(live, 3)
+        waiting = [live.run_job(lambda: None) for _ in range(500)]
+        release.set()
+        for job in running + waiting:
+            job.result(PATIENCE)
+        assert live.jobs() == waiting[-JOBS_KEPT:]
+        assert eventually(lambda: len(live._jobs) < 2 * JOBS_KEPT)
 
 
 class TestCounts:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import functools
 import itertools
 import logging
 import math
@@ -24,6 +25,7 @@ from bgpool_jupyter.engine import (
     WorkerPool,
     WorkerState,
 )
+from bgpool_jupyter.engine.starts import Signature
 from bgpool_jupyter.testing import make_pool
 
 PATIENCE = 20.0
@@ -73,6 +75,27 @@ class Test01CreateThenStart:
         assert worker.run_count == 1
 
 
+class _Methods:
+    def alone(self): ...
+    def named(self, _data, x=1): ...
+    def required(self, x, _worker=None): ...
+    def keyword(self, /, _data, *, _worker): ...
+    def by_position(self, _data, /, x=1): ...
+    def no_self(*args): ...
+    def no_self_but_keywords(*, _data): ...
+    def defaults_of_all(self=1, _data=2): ...
+    def any_keywords(self, **kwargs): ...
+    def between(self, *args, _data=3): ...
+    def called_data(_data): ...  # noqa: N805
+
+    @classmethod
+    def of_class(cls, _data): ...
+    @staticmethod
+    def of_none(_data, x): ...
+    @functools.wraps(named)
+    def wraps(self, *args, **kwargs): ...
+
+
 class Test02Injection:
     @pytest.mark.parametrize(
         "make",
@@ -88,6 +111,22 @@ class Test02Injection:
         pool.clock.advance(0)
         assert seen == [({"k": 1}, worker)]
         assert worker.args == {}
+
+    @pytest.mark.parametrize("name", [name for name in vars(_Methods) if not name.startswith("__")])
+    def test_methods_are_read_off_as_inspect_reads_them(self, name):
+        known = Signature(getattr(_Methods(), name))
+        assert (known.injected, known.plain) == known._inspect()
+
+    def test_a_method_is_given_what_it_names(self, pool):
+        seen = Log()
+
+        class Sensor:
+            def read(self, _data, unit="K", *, _worker):
+                seen.add((type(self), _data, unit, _worker))
+
+        actor = pool.new_actor(Sensor().read, data=7).start()
+        pool.clock.advance(0)
+        assert seen == [(Sensor, 7, "K", actor)]
 
     def test_data_of_none_is_given_too(self, pool):
         seen = Log()
