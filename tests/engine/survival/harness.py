@@ -26,7 +26,8 @@ def short_or_long(names, short, long):
 
 
 def pool_threads():
-    return [thread for thread in threading.enumerate() if thread.name.startswith("bgpool-")]
+    """Return the threads of pools; an interrupt inside of Thread.start() leaves its object behind without a thread."""
+    return [thread for thread in threading.enumerate() if thread.is_alive() and thread.name.startswith("bgpool-")]
 
 
 @contextlib.contextmanager
