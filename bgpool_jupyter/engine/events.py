@@ -7,6 +7,7 @@ import itertools
 import logging
 from _thread import TIMEOUT_MAX, allocate_lock
 from collections import deque
+from contextvars import copy_context
 from typing import TYPE_CHECKING, NamedTuple
 
 from .arguments import check_timeout, log_text, safe_repr
@@ -122,7 +123,7 @@ class Subscription:
                 self._log(f"a subscriber raised {safe_repr(error)} on {event.kind.value} of {event.name!r}")
 
     def _tell(self, event: PoolEvent) -> None:
-        self._callback(event)
+        copy_context().run(self._callback, event)
 
     def cut_off(self, error: BaseException) -> bool:  # noqa: ARG002 - one form, as above
         """Return that execute() has to begin again where a KeyboardInterrupt cut it off."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
+from contextvars import copy_context
 from typing import Any, Protocol
 
 from .calls import call_captured
@@ -42,4 +43,5 @@ class Listener(Subscription):
             self.output.write("stderr", f"on_event failed on {event.kind.value}:\n{error.traceback}")
             self._log(f"{what}: {error.line}\n{error.traceback}")
 
-        call_captured(functools.partial(self._callback, event), self._host.capture, self.output, report)
+        call = functools.partial(self._callback, event)
+        copy_context().run(call_captured, call, self._host.capture, self.output, report)

@@ -214,6 +214,20 @@ class TestContexts:
         assert [live.run_job(coroutine).result(PATIENCE) for _ in range(3)] == [0] * 3
         assert [live.run_job(callback).result(PATIENCE) for _ in range(3)] == [0] * 3
 
+    def test_what_subscribers_set_in_their_context_is_gone_with_each_event(self, pool):
+        variable = contextvars.ContextVar("variable", default=0)
+        before = []
+
+        def hear(event):
+            before.append(variable.get())
+            variable.set(1)
+
+        pool.subscribe(hear)
+        pool.new_worker(1, lambda: None, on_event=hear, finished=lambda: hear(None), max_count=2).start()
+        pool.clock.advance(3)
+        assert before == [0] * 13
+        assert variable.get() == 0
+
     def test_a_coroutine_in_virtual_time_inside_of_a_running_loop(self, pool):
         async def callback():
             await asyncio.sleep(0)
