@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
-from bgpool_jupyter.engine import InlineExecutor, RunningRun, WorkerPool
+from bgpool_jupyter.engine import InlineExecutor, RunningRun, RunRecord, WorkerPool
 from bgpool_jupyter.journal import Journal
 from bgpool_jupyter.panel.model import PoolModel
 
@@ -48,8 +48,12 @@ def _observed(name: str, scale: Scale, *, count: int) -> Mapping[str, float]:
     return {"p90": figures["p90"], "core": 100 * window.cpu / (window.end - window.begin)}
 
 
-def _no_record(*_: object) -> None:
-    return None
+#: What stands for the record of each run where none is made.
+_NO_RECORD = (None,) * len(RunRecord._fields)
+
+
+def _no_record(*_: object) -> tuple[None, ...]:
+    return _NO_RECORD
 
 
 def _history(name: str, scale: Scale) -> Mapping[str, float]:
