@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 from .card import ErrorCard, card
-from .engine import BackgroundWorker, WorkerSnapshot
+from .engine import BackgroundWorker
 from .table import (
     MAX_ROWS,
     NO_FORMULAS,
@@ -38,7 +38,8 @@ _HTML_LINES = (40, 100)
 _LINE_WIDTH = 160
 
 
-def _worker_row(worker: BackgroundWorker, snapshot: WorkerSnapshot, now: float) -> tuple[str, ...]:
+def _worker_row(worker: BackgroundWorker, now: float) -> tuple[str, ...]:
+    snapshot = worker.snapshot()
     fraction = snapshot.progress.fraction if snapshot.progress is not None else None
     return format_snapshot(snapshot, now, fraction=fraction, pause_reason=worker.pause_reason)
 
@@ -75,9 +76,9 @@ class _Failure(NamedTuple):
     following: str
 
 
-def _shows_failure(worker: BackgroundWorker, snapshot: WorkerSnapshot) -> bool:
+def _shows_failure(worker: BackgroundWorker) -> bool:
     """Return whether a worker's last run failed, and it was not stopped by a person since."""
-    return snapshot.status not in {"new", "stopped", "stopping"} and worker.last_run_failed
+    return worker.last_run_failed and worker.status not in {"new", "stopped", "stopping"}
 
 
 def _failures(workers: Iterable[BackgroundWorker]) -> list[_Failure]:
@@ -168,17 +169,17 @@ class WorkerTable(list[BackgroundWorker]):
         self._most = most
 
     def _look(self, most: int) -> tuple[list[tuple[str, ...]], list[_Failure], str, list[str]]:
-        """Return rows, the first failures, how many more there are, and remarks, of one look at the workers."""
+        """Return rows, the first failures, how many more there are, and remarks."""
         now = self._clock()
-        seen = [(worker, worker.snapshot()) for worker in self]
-        rows = [_worker_row(worker, snapshot, now) for worker, snapshot in seen]
+        rows = [_worker_row(worker, now) for worker in self[: self._most]]
+        rows += [()] * (len(self) - len(rows))  # they are only counted, there may be ten thousand
         if not self._details:
             return rows, [], "", []
-        failed = [worker for worker, snapshot in seen if _shows_failure(worker, snapshot)]
+        failed = [worker for worker in self if _shows_failure(worker)]
         others = len(failed) - most
         have = "has" if others == 1 else "have"
         hidden = f"… {others:,} more {have} failed: %bgpool log NAME" if others > 0 else ""
-        remarks = _remarks(worker for worker, snapshot in seen if snapshot.lints or snapshot.orphan)
+        remarks = _remarks(self)
         if len(remarks) > _REMARKS:
             remarks[_REMARKS:] = [f"… {len(remarks) - _REMARKS:,} more remarks: %bgpool log NAME"]
         return rows, _failures(failed[:most]), hidden, remarks

@@ -113,6 +113,18 @@ def test_table_shows_what_a_worker_says_of_itself():
     assert "paused after" not in repr(table)
 
 
+def test_workers_without_a_row_are_only_counted(monkeypatch):
+    pool = make_pool()
+    workers = [pool.new_worker(5, print) for _ in range(5)]
+    asked = []
+    ask = type(workers[0]).snapshot
+    monkeypatch.setattr(type(workers[0]), "snapshot", lambda worker: (asked.append(worker.id), ask(worker))[1])
+    table = WorkerTable(workers, most=2)
+    for text in (repr(table), table._repr_html_()):
+        assert "… 3 more" in text
+    assert asked == [workers[0].id, workers[1].id] * 2
+
+
 def test_column_of_errors_is_left_out_where_there_are_none():
     assert text_table(ROWS[:1]).splitlines()[0].split()[-1] == "cell"
     assert "error" not in re.sub(r"<style>.*</style>", "", html_table(ROWS[:1]), flags=re.DOTALL)

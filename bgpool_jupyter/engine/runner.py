@@ -28,6 +28,7 @@ from .output import RunOutput
 from .recorder import Recorder
 from .retry import Retry
 from .runs import ENDED, FAILED, ErrorInfo, RunningRun, RunRecord, outside
+from .runs import STOPPED as WAS_STOPPED
 from .schedule import CronTimes, duration_text
 from .starts import Start
 from .states import ACTIVE, PAUSED, RUNNING, STOPPED, STOPPING, WAITING, next_state
@@ -182,7 +183,12 @@ class Runner(Machine):
         run.handle = handle = hand_to_loop(self._loop, coroutine, capture, run.output, report, ended)
         if handle is not None:
             run.cancel_with(handle.cancel)
-        return handle is not None
+        elif run.stop_asked:  # as by close(): nobody could cancel it on this thread
+            coroutine.close()
+            ended(Result(None, None, WAS_STOPPED))
+        else:
+            return False
+        return True
 
     def _close_run(self, worker: BackgroundWorker, run: RunningRun, result: Result) -> None:
         with self._lock:

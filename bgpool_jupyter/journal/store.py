@@ -12,6 +12,7 @@ from pathlib import Path
 from time import monotonic
 
 from . import locks
+from .files import JournalRefused
 from .limits import Limits, prune
 from .rows import Batch, Row
 from .schema import open_file
@@ -24,6 +25,8 @@ _HOPELESS = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
 _PATIENCE = 1.0
 #: One in so many of the runs that are kept may be too many before it is looked after them.
 _SLACK = 10
+#: Sessions are the upper halves of ids of 64 bits with a sign.
+_LAST_SESSION = 2**31 - 1
 #: Seconds after which it is looked again whether the file is still there, and most runs of a commit without a look.
 _LOOK_EVERY, _LOOK_ROWS = 5.0, 100
 #: They name their columns: a later version may add one while this one is at work.
@@ -128,11 +131,15 @@ class Store:
         """Make the row of a session, its byte held before anybody can see it."""
         with self._transaction():
             session = 1 + self._connection.execute("SELECT coalesce(max(id), 0) FROM session").fetchone()[0]
-            while not locks.hold(self._path, session):
+            while session <= _LAST_SESSION and not locks.hold(self._path, session):
                 # The lock file may be older than the journal: others may still be in the one before.
                 if not locks.is_held(self._path, session):
                     break  # no locks can be had in this directory: runs in flight will look lost to others
                 session += 1
+            if session > _LAST_SESSION:
+                raise JournalRefused(
+                    f"{self._path} has no number left for a session; give another path for the journal"
+                )
             self._connection.execute(
                 "INSERT INTO session (id, pid, host, label, started) VALUES (?, ?, ?, ?, ?)",
                 (session, os.getpid(), socket.gethostname(), label, time.time()),
@@ -172,6 +179,8 @@ class Store:
         looked = surely or texts or batch.additions or len(runs) > _LOOK_ROWS or monotonic() > self._look_at
         if looked:
             self._look(batch)
+        if not batch:
+            return
         cursor = self._cursor
         try:
             cursor.execute("BEGIN IMMEDIATE")
@@ -185,6 +194,7 @@ class Store:
                 self._bytes_until_prune -= sum(len(part) for text in texts for part in text[1:])
             if batch.additions:
                 cursor.executemany(_ADD_OUTPUT, batch.additions)
+                self._bytes_until_prune -= sum(len(part) for added in batch.additions for part in added[:3])
             cursor.execute("COMMIT")
         except BaseException:
             if self._connection.in_transaction:

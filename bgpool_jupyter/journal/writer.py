@@ -281,7 +281,8 @@ class Journal:
             try:
                 self._gather()
                 if urgent or not self.problem or monotonic() >= self._retry_at:
-                    written = self._commit(surely=urgent) if self._batch else not self._given_up
+                    needed = self._batch or (urgent and self._store)
+                    written = self._commit(surely=urgent) if needed else not self._given_up
             except Exception as error:  # a fault of ours must end neither the thread nor a wait
                 self._drop(error)
             for mark in marks:
@@ -433,8 +434,7 @@ class Journal:
         """Take nothing any more, in a forked child: the thread, the connection and the session are its parent's."""
         self._open = False
         self._closing = True
-        self._flying = {}
-        self._ended, self._amended = deque(), deque()
+        self._ended, self._amended, self._flying = deque(), deque(), {}
         self._marks = deque()
         self._bell = allocate_lock()
         _of_the_parent.append(self._store)

@@ -35,6 +35,7 @@ def show_plainly(shell: Any) -> Callable[[], None]:
     Threads: belongs to the main thread.
     """
     original = shell.showsyntaxerror
+    of_others = vars(shell).get("showsyntaxerror")
 
     def showsyntaxerror(filename: str | None = None, running_compiled_code: bool = False) -> Any:
         framed = running_compiled_code and not hasattr(sys.exc_info()[1], _MARK)
@@ -43,6 +44,8 @@ def show_plainly(shell: Any) -> Callable[[], None]:
     def undo() -> None:
         if vars(shell).get("showsyntaxerror") is showsyntaxerror:
             del shell.showsyntaxerror
+            if of_others is not None:
+                shell.showsyntaxerror = of_others
 
     shell.showsyntaxerror = showsyntaxerror
     return undo

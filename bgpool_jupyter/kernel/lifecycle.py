@@ -140,6 +140,7 @@ class _Session:
         if kernel is None:
             return
         original = kernel.do_shutdown
+        of_others = vars(kernel).get("do_shutdown")
 
         def do_shutdown(*args: Any, **more: Any) -> Any:
             self._end(_AT_EXIT)
@@ -148,6 +149,8 @@ class _Session:
         def undo() -> None:
             if vars(kernel).get("do_shutdown") is do_shutdown:
                 del kernel.do_shutdown
+                if of_others is not None:
+                    kernel.do_shutdown = of_others
 
         kernel.do_shutdown = do_shutdown
         self._undo.callback(undo)

@@ -165,7 +165,8 @@ class Verbs:
         patterns = self._patterns(names)
         changed = list(dict.fromkeys(worker for pattern in patterns for worker in method(pattern)))
         if self._pool.find_workers() or changed:
-            return WorkerTable(changed, f"nothing changed: {nothing}", self._pool.clock.time, details=False)
+            held = f"; {SUSPENDED}" if self._pool.suspended else ""
+            return WorkerTable(changed, f"nothing changed: {nothing}{held}", self._pool.clock.time, details=False)
         return WorkerTable()
 
     # -- verbs that show something

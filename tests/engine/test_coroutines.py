@@ -176,24 +176,37 @@ class TestJobs:
         pool.run_due()
         assert job.result(0) is threading.current_thread()
 
-    def test_one_that_is_given_by_a_run_during_close_is_awaited_by_its_thread(self, live):
+    @pytest.mark.parametrize("as_job", [True, False])
+    def test_one_that_is_given_during_close_is_cancelled(self, live, as_job):
+        """There is no loop any more, and on its own thread nobody could cancel it."""
         entered, release = threading.Event(), threading.Event()
-
-        async def rest():
-            await asyncio.sleep(0)
-            return threading.current_thread().name
 
         def task():
             entered.set()
             release.wait(PATIENCE)
-            return rest()
+            return asyncio.sleep(3600)
 
-        job = live.run_job(task)
+        job = live.run_job(task) if as_job else None
+        actor = None if as_job else live.new_actor(task, dispose=False).start()
         assert entered.wait(PATIENCE)
         live.close(0)
         release.set()
-        assert job.result(PATIENCE).startswith("bgpool-")
-        assert job.result(0) != "bgpool-loop"
+        if job is not None:
+            with pytest.raises(JobCancelled):
+                job.result(PATIENCE)
+        if actor is not None:
+            assert actor.result(PATIENCE) is None
+            assert actor.history[0].outcome == "stopped"
+
+    def test_one_for_which_there_is_no_loop_is_awaited_by_its_thread(self, live):
+        async def task():
+            await asyncio.sleep(0)
+            return threading.current_thread().name
+
+        live._loop.close(PATIENCE)
+        assert live.run_job(task).result(PATIENCE).startswith("bgpool-")
+        actor = live.new_actor(task, dispose=False).start()
+        assert actor.result(PATIENCE).startswith("bgpool-")
 
 
 class TestWorkers:

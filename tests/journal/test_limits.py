@@ -6,7 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from bgpool_jupyter.engine import ErrorInfo, RunRecord
+from bgpool_jupyter.engine import ErrorInfo, RunOutput, RunRecord
 from bgpool_jupyter.journal import Limits, runs, size
 from bgpool_jupyter.journal.rows import Batch
 from bgpool_jupyter.journal.store import Store
@@ -97,6 +97,20 @@ def test_the_file_stays_within_its_size(book, path):
     found = numbers(path)
     assert found == list(range(found[0], 400)), "the oldest went"
     assert len(found) > 20
+
+
+def test_what_finished_prints_counts(book, path, query):
+    limit = 200_000
+    books = book(size=limit)
+    output = RunOutput()
+    output.write("stdout", "x" * 10_000)
+    for number in range(60):
+        worker, _, record = run(number)
+        books.write((worker, None, record))
+        books.batch.add_output(worker, record._replace(output=output))
+        books.write()
+    assert query(path, "SELECT sum(length(stdout)) FROM text")[0][0] < 1.2 * limit
+    assert runs(path=path)[-1].number == 59
 
 
 def test_texts_go_with_their_runs(book, path, query):

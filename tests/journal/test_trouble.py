@@ -327,6 +327,48 @@ def test_what_was_committed_to_a_file_that_had_vanished_is_in_the_new_one(path, 
     ]
 
 
+@pytest.mark.parametrize("how", ["flush", "close"])
+def test_what_is_committed_is_in_the_file_that_is_there(path, keep, run_once, monkeypatch, how):
+    """A file that vanished before the last commit, and nothing comes after it."""
+    monkeypatch.setattr(writer, "PERIOD", 0.01)
+    monkeypatch.setattr(writer, "LINGER", 0.001)
+    monkeypatch.setattr("bgpool_jupyter.journal.store._LOOK_EVERY", 1e6)
+    journal = keep()
+    with WorkerPool() as pool:
+        pool.recorder = journal
+        run_once(pool, lambda: 1, "before")
+        assert journal.flush(PATIENCE)
+        path.unlink()
+        run_once(pool, lambda: 1, "after")
+        end = time.monotonic() + PATIENCE
+        while not journal._store._doubtful or journal._pending():  # it is committed
+            assert time.monotonic() < end
+            threading.Event().wait(0.001)
+        assert not path.exists()
+        if how == "flush":
+            assert journal.flush(PATIENCE)
+        else:
+            journal.close(PATIENCE)
+        assert [(run.name, run.outcome) for run in runs(path=path)] == [("after", "done")]
+
+
+@pytest.mark.parametrize("last", [2**31 - 1, 2**63 - 1])
+def test_numbers_of_sessions_that_leave_no_number(path, keep, run_once, warnings, last):
+    prepare(path)
+    with sqlite3.connect(path) as connection:
+        connection.execute("INSERT INTO session (id, pid, host, label, started) VALUES (?, 1, '', '', 1.0)", (last,))
+    connection.close()
+    journal = keep()
+    with WorkerPool() as pool:
+        pool.recorder = journal
+        run_once(pool, lambda: 1)
+        assert not journal.flush(PATIENCE)
+    assert warnings == [
+        f"{path} has no number left for a session; give another path for the journal; runs go on without a journal"
+    ]
+    assert journal.closed
+
+
 def test_that_a_file_vanished_is_noticed_without_being_asked(path, keep, run_once, monkeypatch, warnings):
     monkeypatch.setattr(writer, "PERIOD", 0.01)
     monkeypatch.setattr("bgpool_jupyter.journal.store._LOOK_EVERY", 0.02)

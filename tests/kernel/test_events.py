@@ -241,6 +241,12 @@ class TestSuspension:
         assert (held.status, notebook.pool.suspended) == ("waiting", True)
         assert "the pool is suspended" in repr(table)
 
+    def test_it_is_said_where_nothing_changes(self, notebook):
+        notebook.run("%bgworker -n w 1s 1\n%bgpool suspend")
+        line = "the pool is suspended, no run begins; %bgpool resume lets all go on"
+        assert repr(notebook.run("%bgpool resume w")) == f"nothing changed: none of them is paused; {line}"
+        assert repr(notebook.run("%bgpool start w")) == f"nothing changed: all of them are started; {line}"
+
     def test_it_takes_no_name(self, notebook):
         assert notebook.refused("%bgpool suspend w") == (
             "%bgpool suspend takes no name, 'w' is too much; it concerns the whole pool"

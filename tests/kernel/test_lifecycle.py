@@ -254,6 +254,22 @@ def test_wrapper_of_somebody_else_round_ours_is_left_alone(shell, capsys, monkey
     assert kernel.do_shutdown(False) == {"status": "ok", "restart": False}
 
 
+def test_what_others_had_put_into_shell_and_kernel_is_there_again(shell, capsys, monkeypatch):
+    kernel = FakeKernel()
+    monkeypatch.setattr(type(shell), "kernel", kernel, raising=False)
+    monkeypatch.setattr(type(shell), "get_parent", dict, raising=False)
+    shown = []
+    theirs = vars(kernel)["do_shutdown"] = lambda restart: {"restart": restart}
+    shell.showsyntaxerror = their_errors = lambda *_args, **_more: shown.append(1)
+    lifecycle.load(shell, lambda: None)
+    shell.run_cell("%bgworker 5s x = = 1")
+    assert shown, "ours asks theirs"
+    lifecycle.unload(shell)
+    assert kernel.do_shutdown is theirs
+    assert shell.showsyntaxerror is their_errors
+    del shell.showsyntaxerror
+
+
 def test_atexit_is_registered_once_and_taken_back(shell, capsys, monkeypatch):
     registered = []
     monkeypatch.setattr(atexit, "register", lambda function, *args: registered.append((function, args)))

@@ -145,5 +145,9 @@ check("who is gone is forgotten", [...loud.troubled], [1, 3, 4, 5, 6]);
 loud.receive({ kind: "snapshot" }, encode({ ...told, seq, rows: states_of("paused", "failed") }));
 check("a new picture tells what was missed", [loud.takeAlarms(), [...loud.troubled]], ["w2 failed: E2", [1, 2]]);
 loud.close();
+const late = new panel.Store(model);
+late.receive({ kind: "snapshot" }, encode({ ...told, seq: 0, rows: states_of("failed", "failed", "failed", "failed", "failed") }));
+check("nor are many that had", late.takeAlarms(), "");
+late.close();
 
 console.log(JSON.stringify(wrong));

@@ -449,7 +449,7 @@ export class Store {
     this.members++;
     this.takeRows(picture.rows);
     for (const id of this.troubled) if (!this.rows.has(id)) this.troubled.delete(id);
-    if (!this.acquainted) this.alarms = []; // what was there before is seen, and no news
+    if (!this.acquainted) this.takeAlarms(); // what was there before is seen, and no news
     this.acquainted = true;
     this.asked = 0;
     this.looked = undefined; // the kernel may have forgotten us: say again what is looked at
