@@ -8,7 +8,8 @@ import logging
 from _thread import TIMEOUT_MAX, allocate_lock
 from collections import deque
 from contextvars import copy_context
-from typing import TYPE_CHECKING, NamedTuple
+from itertools import starmap
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from .arguments import check_timeout, log_text, safe_repr
 
@@ -80,22 +81,27 @@ class Subscription:
         self._callback = callback
         self._log = log
         self._events: deque[PoolEvent] = deque(maxlen=BACKLOG)
-        # There while nobody hands over, and nobody is about to: who takes it out does so next. That is one step, so
+        # Itself, while nobody hands over, and nobody is about to: who takes it out does so next. That is one step, so
         # that of two who come at once one has it; and there is never a second one.
-        self._baton: deque[None] = deque((None,), maxlen=1)
+        self._baton: deque[Subscription] = deque((self,), maxlen=1)
         self.closed = False
         #: Count of events that were dropped because the subscriber was too slow. One that was taken in the very moment
         #: in which another came may be counted too.
         self.dropped = 0
 
-    def put(self, event: PoolEvent) -> bool:
-        """Add an event; True if :meth:`execute` has to be scheduled. Under the pool's lock."""
+    def put(self, event: PoolEvent, ready: deque[Any]) -> bool:
+        """Add an event, and this subscription to what is `ready` if nobody hands over; return whether it was added."""
         if self.closed:
             return False
         if len(self._events) == BACKLOG:
             self.dropped += 1
         self._events.append(event)
-        return self._take_baton()
+        try:
+            # One step of the interpreter: who is interrupted leaves the baton here or there, and nobody deaf.
+            ready.extend(starmap(self._baton.pop, [()]))
+        except IndexError:
+            return False
+        return True
 
     def _take_baton(self) -> bool:
         try:
@@ -110,7 +116,7 @@ class Subscription:
             try:
                 event = self._events.popleft()
             except IndexError:
-                self._baton.append(None)
+                self._baton.append(self)
                 # An event may have come between the look and this: then put() missed the baton, and left it to us.
                 if not self._events or not self._take_baton():
                     return
@@ -204,7 +210,7 @@ class Hub:
     Threads: any thread, with or without the pool's lock; returns at once.
     """
 
-    def __init__(self, post: Callable[[Subscription], None]) -> None:
+    def __init__(self, post: Callable[[Subscription, PoolEvent], None]) -> None:
         self._post = post
         #: Numbers the events, for those of all kinds to be brought into their order again.
         self.order = itertools.count()
@@ -242,6 +248,11 @@ class Hub:
         for feed in list(self.feeds):
             feed.mark(worker_id)
 
+    def wake(self) -> None:
+        """Have those who draw a picture look: something changed that is no worker's."""
+        for feed in list(self.feeds):
+            feed.wake()
+
     def tell(self, kind: EventKind, remembered: _Remembered, listener: Subscription | None) -> None:
         """Tell feeds, subscribers, and the one of the worker that it happened to, what is remembered."""
         worker_id = remembered[1]
@@ -254,8 +265,7 @@ class Hub:
             return
         event = PoolEvent(kind, *remembered[1:])
         for subscription in subscriptions:
-            if subscription.put(event):
-                self._post(subscription)
+            self._post(subscription, event)
 
     def events(self) -> list[PoolEvent]:
         """Return what is remembered, in the order in which it happened."""

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import enum
 import functools
 import inspect
 import itertools
 from _thread import get_ident
 from contextvars import copy_context
-from types import BuiltinFunctionType
+from types import BuiltinFunctionType, FunctionType
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from .arguments import check_number
@@ -250,7 +251,7 @@ class Job(Awaited):
         capture = host.capture
         if capture is not None:
             self.output = RunOutput()
-        code = getattr(task, "__code__", None)
+        code = task.__code__ if type(task) is FunctionType else None
         if code is None or code.co_argcount or code.co_kwonlyargcount:
             call = functools.partial(task, _job=self) if _names_job(task) else task
         else:  # a function without parameters, as most tasks are
@@ -284,15 +285,23 @@ class Job(Awaited):
         self.handle = hand_to_loop(host._loop, coroutine, capture, self.output, self._report, self._conclude)
         if self.handle is None:
             host._awaited.pop(self, None)
-        elif self.should_stop:  # stop() came before there was something to cancel
+            return self.should_stop and self._never_begun(coroutine)
+        if self.should_stop:  # stop() came before there was something to cancel
             self.handle.cancel()
-        return self.handle is not None
+        return True
+
+    def _never_begun(self, coroutine: Coroutine[Any, Any, Any]) -> bool:
+        """End the job without its coroutine, which nobody could cancel on this thread."""
+        coroutine.close()
+        self._conclude(Result(None, None, STOPPED))
+        return True
 
     def _report(self, error: ErrorInfo, raised: BaseException) -> None:
         self.error = error
         # The frames would keep every local of the task alive: a note has their text.
         self._exception = _without_frames(raised)
-        raised.add_note(f"The task's own traceback:\n{error.traceback}")
+        with contextlib.suppress(Exception):  # one that cannot be changed, as of a frozen dataclass, goes without
+            raised.add_note(f"The task's own traceback:\n{error.traceback}")
         self._host._hub.log(f"job {self.name!r} failed: {error.line}\n{error.traceback}")
 
     def _conclude(self, result: Result) -> None:
@@ -337,7 +346,7 @@ def _without_frames(raised: BaseException) -> BaseException:
         if error is None or id(error) in seen:
             continue
         seen.add(id(error))
-        error.__traceback__ = None
+        error.with_traceback(None)  # and not by an assignment, which a frozen dataclass refuses
         others += (error.__cause__, error.__context__)
         if isinstance(error, BaseExceptionGroup):
             others += error.exceptions
@@ -346,14 +355,14 @@ def _without_frames(raised: BaseException) -> BaseException:
 
 def _names_job(task: Any) -> bool:
     """Return whether a task has a parameter ``_job``; for a plain function without the cost of its signature."""
-    code = getattr(task, "__code__", None)
-    if code is not None:
-        return "_job" in code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]
-    if isinstance(task, BuiltinFunctionType | type):
-        return False
     try:
+        code = getattr(task, "__code__", None)
+        if code is not None:
+            return "_job" in code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]
+        if isinstance(task, BuiltinFunctionType | type):
+            return False
         return "_job" in inspect.signature(task).parameters
-    except (TypeError, ValueError):
+    except Exception:  # nothing is known of it, or a proxy refuses every look
         return False
 
 

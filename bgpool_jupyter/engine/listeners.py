@@ -44,4 +44,7 @@ class Listener(Subscription):
             self._log(f"{what}: {error.line}\n{error.traceback}")
 
         call = functools.partial(self._callback, event)
-        copy_context().run(call_captured, call, self._host.capture, self.output, report)
+        capture = self._host.capture
+        result = copy_context().run(call_captured, call, capture, self.output, report)
+        if result is not None and result.left is not None:  # it ends nothing here: an error as any other
+            report(ErrorInfo.of(result.left, capture), result.left)

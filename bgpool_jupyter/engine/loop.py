@@ -137,5 +137,6 @@ async def _end(loop: asyncio.AbstractEventLoop) -> None:
     for task in others:
         task.cancel()
     await asyncio.gather(*others, return_exceptions=True)
+    await asyncio.sleep(0)  # what became of a task that has ended in this very round is told in the next one
     await loop.shutdown_asyncgens()
     loop.stop()

@@ -27,7 +27,7 @@ from typing import Any, cast
 from .arguments import check_instant
 from .clock import Clock
 from .errors import PoolClosed, PoolError
-from .events import EventKind, Hub, Subscription
+from .events import EventKind, Hub, PoolEvent, Subscription
 from .executors import Executor, OwnedLock
 from .loop import LoopThread
 from .output import RunCapture
@@ -81,10 +81,9 @@ class Machine:
         self._hub = Hub(self._post)
         self._loop = LoopThread(self._lock)
 
-    def _post(self, subscription: Subscription) -> None:
-        self._ready.append(subscription)
-        if not self._lock._is_owned():  # who holds the lock has somebody look when it is done
-            self._executor.submitted()
+    def _post(self, subscription: Subscription, event: PoolEvent) -> None:
+        if subscription.put(event, self._ready) and not self._lock._is_owned():
+            self._executor.submitted()  # who holds the lock has somebody look when it is done
 
     def _refuse_if_closed(self) -> None:
         if self.closed:
@@ -232,6 +231,7 @@ class Machine:
             worker._reset_counts()
             self._ask_to_stop(worker)
             self._deadlines.cancel(worker)
+            self._note_ends(worker, start)  # of the start before this one, which is told first
         self._note(worker, _STARTED)
 
     def _stop(self, worker: BackgroundWorker) -> None:
@@ -264,7 +264,7 @@ class Machine:
         own_run = isinstance(busy, RunningRun) and busy.start is start
         now = self.clock.monotonic()
         if not own_run:  # otherwise the end of the run chooses the slot after it
-            worker.skipped_count += start.resume(now, self.clock.time())
+            worker.skipped_count += start.resume(now, self.clock.time(), worker._interval)
         start.failures = 0
         worker.pause_reason = ""
         start.now = (start.now or immediately) and (own_run or start.is_early(now))  # as in _run_now()
@@ -392,12 +392,14 @@ class Machine:
 
     def _suspend(self) -> None:
         self._executor.suspended = True
+        self._hub.wake()
 
     def _resume(self) -> None:
         due = self._deadlines.next_due()
         if due is not None:
             self._executor.armed(due)
-        self._executor.suspended = False  # last: what is cut off before it was not begun, and says so
+        self._executor.suspended = False  # what is cut off before it was not begun, and says so
+        self._hub.wake()
 
     # -- for tests
 

@@ -8,7 +8,7 @@ import weakref
 from collections import deque
 from collections.abc import Callable, Iterable
 from datetime import datetime
-from operator import itemgetter
+from operator import attrgetter, itemgetter
 from time import monotonic, sleep
 from typing import Any, Self, TypeVar
 
@@ -42,6 +42,8 @@ __all__ = ["JOBS_KEPT", "WorkerPool"]
 
 #: Count of workers that a snapshot looks at before it lets the interpreter go.
 _LOOKED_AT_ONCE = 32
+
+_by_id = attrgetter("id")
 
 Callback = TypeVar("Callback", bound=Callable[..., Any])
 
@@ -397,6 +399,12 @@ class WorkerPool(Runner):
             message = f"the pool has no worker with id {safe_repr(worker_id)}; find_workers() lists them"
             raise WorkerNotFound(message) from None
 
+    def _in_order(self) -> list[BackgroundWorker]:
+        """Return all workers in the order in which they were made: one that left and came back stands last."""
+        found = list(self._workers.values())  # in one step
+        found.sort(key=_by_id)
+        return found
+
     def find_workers(self, name: str | None = None, running: bool | None = None) -> list[BackgroundWorker]:
         """Return the workers that match, in the order in which they were made.
 
@@ -407,7 +415,7 @@ class WorkerPool(Runner):
         running
             True: only those that are started and have not ended; False: only the others; None: all.
         """
-        found = list(self._workers.values())
+        found = self._in_order()
         if name is not None:
             match = matcher(check_pattern(name))
             found = [worker for worker in found if match(worker._name)]
@@ -422,7 +430,7 @@ class WorkerPool(Runner):
         The interpreter is let go now and then, so that no run is late because somebody looks at many workers.
         """
         if ids is None:
-            found = list(self._workers.values())
+            found = self._in_order()
         else:
             found = [worker for each in sorted(ids) if (worker := self._workers.get(each)) is not None]
         taken = []

@@ -156,13 +156,15 @@ def _of_grid(
         yield first
         k += 1
     passed = now if first is None else max(first, now)
+    after_pause = paused and not in_flight and start.due < now and start.retry_at is None
     grid, origin = schedule, start.index
+    if k == origin and (after_pause or not schedule.catch_up):  # also where the grid changes then
+        k = origin = max(k, schedule.index_from(passed))
     if schedule.interval != interval:
-        if k == start.index:  # the slot that was chosen stays, the new grid begins at it
+        if k == origin:  # the slot that was chosen stays, the new grid begins at it
             yield schedule.slot(k)
             k += 1
         grid, k = FixedRate(schedule.slot(origin) + interval, interval, schedule.catch_up), k - origin - 1
-    after_pause = paused and not in_flight and start.due < now and start.retry_at is None
     if after_pause or not schedule.catch_up:  # what passed during a pause is not made up
         k = max(k, grid.index_from(passed))
     while True:

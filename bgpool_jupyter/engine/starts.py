@@ -279,9 +279,14 @@ class Start:
         self.look_at_wall(end, wall_end)
         return missed
 
-    def resume(self, now: float, wall_now: float) -> int:
-        """Choose the next slot after a pause; return how many slots of the grid passed meanwhile and are left out."""
+    def resume(self, now: float, wall_now: float, interval: float) -> int:
+        """Choose the next slot after a pause; return how many slots of the grid passed meanwhile and are left out.
+
+        `interval` is the worker's present one. A fixed delay has no grid that would go on with the old one.
+        """
         schedule, self.heard = self.schedule, now
+        if isinstance(schedule, Once) and self.wall is not None:
+            self.look_at_wall(now, wall_now)
         if isinstance(schedule, Once) or self.retry_at is not None or (self.moved is not None and self.due >= now):
             return 0
         self.moved = None
@@ -297,8 +302,9 @@ class Start:
         if self.due >= now:
             return 0
         if isinstance(schedule, FixedDelay):
-            self.due = now + schedule.interval
+            self.due = now + interval
             return 0
-        before, self.index = self.index, schedule.index_from(now)
+        # Never back: of a run that was moved the slot is still to come, and those before it have had their runs.
+        before, self.index = self.index, max(self.index, schedule.index_from(now))
         self.due = schedule.slot(self.index)
         return self.index - before

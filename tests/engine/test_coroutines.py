@@ -210,6 +210,26 @@ class TestJobs:
 
 
 class TestWorkers:
+    def test_one_that_ends_as_the_loop_is_closed_is_recorded(self, live, eventually):
+        """Its end and that of the loop come in one round of the loop, which somebody holds up until then."""
+        entered, release, finished = threading.Event(), threading.Event(), threading.Event()
+
+        def hold_up():
+            entered.set()
+            release.wait(PATIENCE)
+
+        async def callback():
+            asyncio.get_running_loop().call_soon(hold_up)
+            await asyncio.sleep(3600)
+
+        worker = live.new_actor(callback, dispose=False, finished=finished.set).start()
+        assert entered.wait(PATIENCE)
+        live.close(0)
+        release.set()
+        assert eventually(lambda: worker.history)
+        assert worker.history[0].outcome == "stopped"
+        assert finished.wait(PATIENCE)
+
     def test_a_coroutine_that_a_callback_returns_is_awaited(self, live):
         async def poll():
             return False

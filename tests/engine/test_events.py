@@ -8,11 +8,13 @@ import sys
 import threading
 import time
 import weakref
+from collections import deque
 
 import pytest
 
 from bgpool_jupyter.engine import ArgumentTypeError, ArgumentValueError, EventKind, PoolEvent, RunOutput, events
-from bgpool_jupyter.engine.events import BACKLOG, REMEMBERED, Subscription
+from bgpool_jupyter.engine.events import BACKLOG, REMEMBERED, Hub, Subscription
+from bgpool_jupyter.testing import make_pool
 
 PATIENCE = 20.0
 
@@ -224,6 +226,20 @@ class TestOnEvent:
         assert worker.event_output.text().startswith("on_event failed on registered:\nTraceback")
         assert logged[0].startswith("on_event of worker 'w' failed on registered: ZeroDivisionError")
 
+    def test_one_that_exits_is_told_of_as_of_any_error(self, pool):
+        logged = []
+        pool.set_logger(logged.append)
+
+        def leave(event):
+            raise SystemExit(3)
+
+        worker = pool.new_worker(1, lambda: None, name="w", on_event=leave)
+        pool.clock.advance(0)
+        told = [text.split("\n")[0] for text in logged]
+        assert told == ["on_event of worker 'w' failed on registered: SystemExit: 3"]
+        assert worker.event_output is not None
+        assert "in leave\n" in worker.event_output.text()
+
     def test_what_it_prints_is_kept_apart_from_the_runs(self, pool):
         pool.capture = capture = Prints()
         worker = pool.new_worker(1, lambda: None, on_event=lambda event: None)
@@ -274,6 +290,17 @@ class TestOnEvent:
 
 
 class TestFeed:
+    @pytest.mark.parametrize("call", ["suspend", "resume"])
+    def test_a_suspension_and_its_end_wake_who_waits(self, pool, call):
+        if call == "resume":
+            pool.suspend()
+        feed, woken = pool.watch(), threading.Event()
+        thread = threading.Thread(target=lambda: (feed.wait(), woken.set()), daemon=True)
+        thread.start()
+        getattr(pool, call)()
+        assert woken.wait(PATIENCE)
+        thread.join(PATIENCE)
+
     def test_tells_which_workers_changed_or_left(self, pool):
         feed = pool.watch()
         assert not feed.wait(0)
@@ -345,6 +372,7 @@ class Interleaved:
     def __init__(self, steps):
         self.heard = []
         self.subscription = Subscription(self.heard.append, print)
+        self.ready = deque()
         self.left = list(steps)
         self.steps = 0
         #: What put() answered: whether somebody is to be scheduled.
@@ -358,7 +386,7 @@ class Interleaved:
             sys.settrace(before)
 
     def put(self):
-        return self.subscription.put(PoolEvent(EventKind.RUN, 1, "w", 0.0, ""))
+        return self.subscription.put(PoolEvent(EventKind.RUN, 1, "w", 0.0, ""), self.ready)
 
     def trace(self, frame, kind, _what):
         if frame.f_code.co_filename != events.__file__ or frame.f_code is Subscription.put.__code__:
@@ -389,3 +417,66 @@ def test_events_that_come_at_the_end_of_the_queue_are_handed_over_by_one():
         assert case.put(), "nobody hands over now"
         assert not case.put(), "and now somebody is about to"
     assert outcomes == {(False, False), (False, True), (True, False)}
+
+
+def heard_with_an_interrupt(line):
+    """Return what a subscriber hears where an interrupt comes before a line of the telling; None: no such line."""
+    pool, heard, lines = make_pool(), [], itertools.count()
+    pool.subscribe(lambda event: heard.append(event.kind.value))
+    worker = pool.new_worker(10, lambda: None)
+    pool.clock.advance(0)
+    telling = {Subscription.put.__code__, Hub.tell.__code__, type(pool)._post.__code__}
+
+    def trace(frame, kind, _what):
+        if frame.f_code in telling and kind == "line" and next(lines) == line:
+            raise KeyboardInterrupt
+        return trace
+
+    before = sys.gettrace()
+    sys.settrace(trace)
+    try:
+        worker.start()
+    except KeyboardInterrupt:
+        sys.settrace(before)
+        worker.stop()
+        pool.clock.advance(0)
+        return heard
+    finally:
+        sys.settrace(before)
+    return None
+
+
+def test_who_interrupts_the_telling_leaves_nobody_deaf():
+    """The next event has them all handed over, each once and in order."""
+    outcomes = list(itertools.takewhile(bool, map(heard_with_an_interrupt, itertools.count())))
+    assert len(outcomes) > 10
+    told = ["registered", "started", "stopped", "removed"]
+    untold = ["registered", "stopped", "removed"]
+    assert all(heard in (told, untold) for heard in outcomes)
+    assert told in outcomes
+
+
+def test_a_start_that_another_one_ends_is_told_before_it(pool):
+    heard = []
+    pool.subscribe(heard.append)
+    worker = pool.new_worker(10, lambda: None).start()
+    worker.restart()
+    pool.clock.advance(0)
+    told = ["registered", "started", "stopped", "started", "run"]
+    assert [event.kind.value for event in heard] == told
+    assert [event.kind.value for event in pool.events()] == told
+
+
+def test_a_start_that_another_one_ends_is_told_before_it_while_a_run_is_in_flight(pool):
+    ends = []
+
+    def callback(_worker):
+        if not ends:
+            ends.append("restarted")
+            _worker.restart()
+
+    pool.new_worker(10, callback, finished=lambda: ends.append("finished")).start()
+    pool.clock.advance(1)
+    told = ["registered", "started", "stopped", "started", "run", "run"]
+    assert [event.kind.value for event in pool.events()] == told
+    assert ends == ["restarted", "finished"]

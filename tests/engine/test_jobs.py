@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import concurrent.futures
+import dataclasses
 import gc
 import threading
+import traceback
 import weakref
 
 import pytest
@@ -20,6 +22,28 @@ from bgpool_jupyter.engine import (
 from bgpool_jupyter.engine.jobs import JOBS_KEPT, Balance
 
 PATIENCE = 20.0
+
+
+@dataclasses.dataclass(frozen=True)
+class Unchangeable(Exception):
+    number: int = 1
+
+
+class NoNotes(Exception):
+    def add_note(self, note):
+        message = "it takes none"
+        raise TypeError(message)
+
+
+class Proxy:
+    """As one of a web framework, outside of a request."""
+
+    def __getattr__(self, name):
+        message = "outside of a request"
+        raise RuntimeError(message)
+
+    def __call__(self):
+        return "called"
 
 
 def blockers(pool, count):
@@ -75,6 +99,21 @@ class TestJob:
         assert live.count_jobs() == (0, 1)
         assert live.run_job(lambda: threading.current_thread().name).result(PATIENCE).startswith("bgpool-")
         assert live.count_jobs() == (0, 1)
+
+    @pytest.mark.parametrize("kind", [Unchangeable, NoNotes])
+    def test_an_error_that_lets_nothing_be_changed_ends_its_job(self, live, kind):
+        def bad():
+            raise kind
+
+        job = live.run_job(bad)
+        with pytest.raises(kind) as caught:
+            job.result(PATIENCE)
+        assert "in bad\n" not in "".join(traceback.format_exception(caught.value)), "its frames are gone"
+        assert job.state is JobState.FAILED
+        assert "in bad\n" in job.error.traceback
+
+    def test_a_task_that_refuses_every_look_is_run(self, live):
+        assert live.run_job(Proxy()).result(PATIENCE) == "called"
 
     def test_timeout(self, live):
         (job,), release = blockers(live, 1)

@@ -465,6 +465,26 @@ class Test09Pause:
         pool.clock.advance(7)  # the grid is where it was
         assert worker.run_count == 3
 
+    @pytest.mark.parametrize("passed", [3, 59, 61, 600])
+    def test_unpause_immediately_runs_an_actor_at_once_whose_instant_is_far(self, pool, passed):
+        actor = pool.new_actor(lambda: None, at=pool.clock.time() + 7200).start()
+        pool.clock.advance(1)
+        actor.pause()
+        pool.clock.advance(passed)
+        actor.unpause(immediately=True)
+        pool.clock.advance(0)
+        assert actor.run_count == 1
+
+    def test_a_fixed_delay_that_was_changed_during_a_pause_counts_at_once(self, pool):
+        worker = pool.new_worker(3600, lambda: None, run_on_time=False).start()
+        pool.clock.advance(1)
+        worker.pause()
+        pool.clock.advance(7200)
+        worker.interval = 5
+        worker.unpause()
+        pool.clock.advance(6)
+        assert worker.run_count == 2
+
     def test_unpause_of_one_that_is_not_paused_changes_nothing(self, pool):
         worker = pool.new_worker(10, lambda: None).start()
         pool.clock.advance(1)
@@ -712,6 +732,21 @@ class TestReschedule:
         worker.work_now()
         pool.clock.advance(60)
         assert starts == pytest.approx([25, 60])
+
+    def test_a_slot_that_had_its_run_early_does_not_come_back_with_a_pause(self, pool):
+        starts = []
+        base = pool.clock.monotonic()
+        worker = pool.new_worker(10, lambda: starts.append(pool.clock.monotonic() - base)).start()
+        pool.clock.advance(12)
+        pool.reschedule(worker, pool.clock.time() + 3)
+        pool.clock.advance(4)
+        pool.reschedule(worker, pool.clock.time() + 2)
+        worker.pause()
+        pool.clock.advance(3)
+        worker.unpause()
+        pool.clock.advance(12)
+        assert starts == pytest.approx([0, 10, 15, 30])
+        assert (worker.missed_count, worker.skipped_count) == (0, 0)
 
     def test_a_pause_before_a_retry_takes_no_slot_of_a_cron_worker(self, pool):
         starts = []
@@ -1042,6 +1077,14 @@ class Test12Exceptions:
 
 
 class Test13FindWorkers:
+    def test_one_that_left_and_came_back_stands_where_it_was_made(self, pool):
+        first, second = pool.new_worker(1, lambda: None), pool.new_worker(1, lambda: None)
+        first.start().stop()
+        assert pool.find_workers() == [second]
+        first.start()
+        assert pool.find_workers() == [first, second]
+        assert [each.id for each in pool.snapshot()] == [first.id, second.id]
+
     def test_globs(self, pool):
         for name in ("poll-a", "poll-b", "save", "Poll-c", "p*"):
             pool.new_worker(1, lambda: None, name=name)

@@ -402,3 +402,33 @@ class TestPreviewOfTheUnusual:
         said, done = self.said_and_done(pool, worker, ran, 3 * 3600)
         assert said == done
         assert said[:2] == [0, 50]
+
+    @pytest.mark.parametrize("settings", [{}, {"run_past_events": True}, {"run_on_time": False}])
+    def test_one_was_paused_and_given_another_interval(self, pool, settings):
+        ran = []
+        worker = pool.new_worker(10, lambda: ran.append(pool.clock.time()), **settings).start()
+        pool.clock.advance(1)
+        worker.pause()
+        pool.clock.advance(36)
+        worker.interval = 4
+        said, done = self.said_and_done(pool, worker, ran, 40)
+        assert said == done
+        assert said[0] > 0
+
+    def test_one_is_tried_again_beside_the_grid_after_a_pause_with_another_interval(self, pool):
+        ran, fails = [], []
+
+        def call():
+            ran.append(pool.clock.time())
+            if fails:
+                raise fails.pop()
+
+        worker = pool.new_worker(10, call, retry=2).start()
+        pool.clock.advance(1)
+        fails.append(ValueError("boom"))
+        worker.pause().work_now()
+        pool.clock.advance(36)
+        worker.interval = 4
+        said, done = self.said_and_done(pool, worker, ran, 40)
+        assert said == done
+        assert said[:2] == [0, 3]
