@@ -133,8 +133,8 @@ def inside(outer, inner, line):
 def test_a_call_from_within_any_line_of_another(inner, stride):
     dice = random.Random(inner)
     for outer in CALLS:
-        if inner == "close" and outer in ("new_worker", "new_actor", "every"):
-            continue  # whether a worker was registered before the pool was closed is a matter of the line
+        if "close" in (inner, outer) and {inner, outer} & {"new_worker", "new_actor", "every"}:
+            continue  # to make a worker and to start it are two calls, and the pool may be closed between them
         allowed = (
             in_turn((outer, inner), ("outer", "inner")),
             in_turn((inner, outer), ("inner", "outer")),
