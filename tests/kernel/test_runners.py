@@ -105,7 +105,7 @@ def _hang_up():
 @pytest.mark.parametrize("runner", RUNNERS)
 def test_runner_ends_in_time_and_leaves_no_process(runner, tmp_path, capsys):
     empty = run(runner, EMPTY, tmp_path)
-    # A runner itself takes three seconds longer now and then, with the empty notebook too (nbconvert once in forty).
+    # A runner itself takes three seconds longer now and then, with the empty notebook too (seen with nbconvert).
     busy = min(run(runner, BUSY, tmp_path) for _ in range(2))
     with capsys.disabled():
         print(f"\n[{runner}: end of an empty notebook {empty:.2f} s, of one whose workers still run {busy:.2f} s]")
