@@ -25,7 +25,7 @@ FILES = {
     "kernel": (
         "__init__ times options grammar naming ownership capture inputs cells definitions reports stacks "
         "recording past "
-        "faults files export loading verbs debugging completion magics reloading resets lifecycle"
+        "patches faults files export loading verbs debugging completion magics reloading resets lifecycle"
     ),
     "journal": "files locks schema rows limits store reader writer __init__",
     "panel": "wire commands route model shared looks pages panel __init__",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine
+from contextvars import copy_context
 from types import CoroutineType
 from typing import Any, NamedTuple
 
@@ -45,12 +46,23 @@ def call_captured(
     hand_over: HandOver | None = None,
     *what: object,
 ) -> Result | None:
-    """Call, on this thread. Run it in a copy of the context: then what a callback sets there is gone with the run.
+    """Call, on this thread, in a copy of its context: what a callback sets there is gone with the run.
 
     A coroutine that the call returns is given to `hand_over`, and None returned if that takes it; otherwise it
     is run here to its end. `report` is called for an error while output is still led away, so that a log handler
     that prints does so into the record.
     """
+    return copy_context().run(_call_captured, call, capture, output, report, hand_over, what)
+
+
+def _call_captured(
+    call: Callable[[], Any],
+    capture: RunCapture | None,
+    output: RunOutput | None,
+    report: Report,
+    hand_over: HandOver | None,
+    what: tuple[object, ...],
+) -> Result | None:
     token = capture.enter(output) if capture is not None and output is not None else None
     try:
         value = call()

@@ -8,7 +8,6 @@ import functools
 import inspect
 import itertools
 from _thread import get_ident
-from contextvars import copy_context
 from types import BuiltinFunctionType, FunctionType
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
@@ -256,7 +255,7 @@ class Job(Awaited):
             call = functools.partial(task, _job=self) if _names_job(task) else task
         else:  # a function without parameters, as most tasks are
             call = task
-        result = copy_context().run(call_captured, call, capture, self.output, self._report, self._hand_over)
+        result = call_captured(call, capture, self.output, self._report, self._hand_over)
         if result is not None and result.left is not None:
             self._report(ErrorInfo.of(result.left, capture), result.left)  # calls the logger, which may ask the pool
         if seat is not None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from contextvars import copy_context
 from typing import Any, Protocol
 
 from .calls import call_captured
@@ -45,6 +44,6 @@ class Listener(Subscription):
 
         call = functools.partial(self._callback, event)
         capture = self._host.capture
-        result = copy_context().run(call_captured, call, capture, self.output, report)
+        result = call_captured(call, capture, self.output, report)
         if result is not None and result.left is not None:  # it ends nothing here: an error as any other
             report(ErrorInfo.of(result.left, capture), result.left)

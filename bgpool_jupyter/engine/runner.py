@@ -13,7 +13,6 @@ import weakref
 from _thread import get_ident
 from collections import deque
 from collections.abc import Coroutine
-from contextvars import copy_context
 from itertools import starmap
 from typing import Any, cast
 
@@ -163,7 +162,7 @@ class Runner(Machine):
             run.output = output = RunOutput()
         hand_over = None if self._executor.inline else self._hand_over
         report = self._report
-        return copy_context().run(call_captured, run.start.call, capture, output, report, hand_over, worker, run)
+        return call_captured(run.start.call, capture, output, report, hand_over, worker, run)
 
     def _report(self, worker: BackgroundWorker, run: RunningRun, error: ErrorInfo, raised: BaseException) -> None:
         if run.start is worker._start:  # as with last_error, to which it belongs
@@ -380,7 +379,7 @@ class Runner(Machine):
             self._hub.log(f"finished of worker {worker._name!r} failed: {error.line}\n{error.traceback}")
 
         before = output.version
-        copy_context().run(call_captured, start.finish_call, self.capture, output, report)
+        call_captured(start.finish_call, self.capture, output, report)
         recorder = self.recorder
         if recorder is not None and hasattr(recorder, "amended") and output.version != before:  # it need not have it
             with self._lock:

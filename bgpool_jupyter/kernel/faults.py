@@ -11,6 +11,8 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
+from .patches import put_method
+
 __all__ = ["show_plainly", "without_frames"]
 
 _MARK = "bgpool_without_frames"
@@ -35,17 +37,9 @@ def show_plainly(shell: Any) -> Callable[[], None]:
     Threads: belongs to the main thread.
     """
     original = shell.showsyntaxerror
-    of_others = vars(shell).get("showsyntaxerror")
 
     def showsyntaxerror(filename: str | None = None, running_compiled_code: bool = False) -> Any:
         framed = running_compiled_code and not hasattr(sys.exc_info()[1], _MARK)
         return original(filename, running_compiled_code=framed)
 
-    def undo() -> None:
-        if vars(shell).get("showsyntaxerror") is showsyntaxerror:
-            del shell.showsyntaxerror
-            if of_others is not None:
-                shell.showsyntaxerror = of_others
-
-    shell.showsyntaxerror = showsyntaxerror
-    return undo
+    return put_method(shell, "showsyntaxerror", showsyntaxerror)

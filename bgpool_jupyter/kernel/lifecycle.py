@@ -28,6 +28,7 @@ from .faults import show_plainly
 from .grammar import PARSERS
 from .inputs import guard_input, release_input
 from .magics import PoolMagics
+from .patches import put_method
 from .reloading import keep_autoreload_away, reloading
 from .resets import watch_names
 
@@ -140,20 +141,12 @@ class _Session:
         if kernel is None:
             return
         original = kernel.do_shutdown
-        of_others = vars(kernel).get("do_shutdown")
 
         def do_shutdown(*args: Any, **more: Any) -> Any:
             self._end(_AT_EXIT)
             return original(*args, **more)
 
-        def undo() -> None:
-            if vars(kernel).get("do_shutdown") is do_shutdown:
-                del kernel.do_shutdown
-                if of_others is not None:
-                    kernel.do_shutdown = of_others
-
-        kernel.do_shutdown = do_shutdown
-        self._undo.callback(undo)
+        self._undo.callback(put_method(kernel, "do_shutdown", do_shutdown))
 
     def _end(self, timeout: float) -> None:
         """Close pool and journal; starts no thread, blocks `timeout` + 0.5 s at most, may be called again."""
