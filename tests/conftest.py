@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import shutil
 import tempfile
@@ -9,6 +10,8 @@ from collections.abc import Generator
 
 import hypothesis
 import pytest
+
+from bgpool_jupyter.engine import WorkerPool
 
 # The two slow cores of a small CI machine must not turn a right result into a failure:
 # a deadline per example measures the machine. Failing examples are printed, and replayed from the local database.
@@ -22,9 +25,24 @@ hypothesis.settings.load_profile("bgpool")
 _IPYTHON = os.environ["IPYTHONDIR"] = tempfile.mkdtemp(prefix="bgpool-ipython-")
 
 
+def pytest_collection_finish() -> None:
+    """Keep what lives already from the collector: tests that collect would each look through all of it."""
+    gc.collect()
+    gc.freeze()
+
+
 def pytest_unconfigure() -> None:
     """Take away what shells under test left."""
     shutil.rmtree(_IPYTHON, ignore_errors=True)
+
+
+_FAILED = pytest.StashKey[bool]()
+
+
+def _close_pools() -> None:
+    """Close what a test that failed left open: its threads are not for the tests that come after it to trip over."""
+    for pool in [found for found in gc.get_objects() if isinstance(found, WorkerPool)]:
+        pool.close(20.0)
 
 
 def _refuse_skip(report: pytest.TestReport | pytest.CollectReport) -> None:
@@ -36,10 +54,14 @@ def _refuse_skip(report: pytest.TestReport | pytest.CollectReport) -> None:
 
 
 @pytest.hookimpl(wrapper=True)
-def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """Look at the outcome of each phase of each test."""
     report = yield
     _refuse_skip(report)
+    if report.failed:
+        item.stash[_FAILED] = True
+    if report.when == "teardown" and item.stash.get(_FAILED, False):
+        _close_pools()
     return report
 
 

@@ -150,26 +150,24 @@ class TestFairness:
         ]
 
     def test_jobs_do_not_starve(self, eventually):
-        """All threads run what is due: each looks at the jobs after every run."""
+        """The one thread that is free takes turns: a job after each run, a run after each job."""
         pool = WorkerPool(max_threads=2)
-        together = threading.Barrier(2)
-        go = threading.Event()
+        go, end = threading.Event(), threading.Event()
+        begun = []
 
-        def busy():
-            if not go.is_set():
-                together.wait(PATIENCE)  # both threads are here
-                go.wait(PATIENCE)
-            end = time.monotonic() + 0.001
-            while time.monotonic() < end:
-                pass
+        def busy():  # ten times as long as the interval: always overdue
+            begun.append(1)
+            time.sleep(0.001)
 
-        workers = self.overdue_workers(pool, 4, busy)
-        assert eventually(lambda: sum(worker.executing for worker in workers) == 2)
-        before = sum(worker.run_count for worker in workers)
-        jobs = [pool.run_job(lambda: sum(worker.run_count for worker in workers) - before) for _ in range(10)]
+        blockers = [pool.new_actor(lambda event=event: event.wait(PATIENCE)).start() for event in (go, end)]
+        assert eventually(lambda: all(blocker.executing for blocker in blockers))
+        self.overdue_workers(pool, 4, busy)
+        jobs = [pool.run_job(lambda: len(begun)) for _ in range(10)]
         go.set()
-        # In turns: between two jobs each of the two threads begins one run, or is in the middle of one.
-        assert [job.result(PATIENCE) <= 2 * k + 4 for k, job in enumerate(jobs)] == [True] * 10
+        seen = [job.result(PATIENCE) for job in jobs]
+        end.set()
+        assert seen == list(range(seen[0], seen[0] + 10))
+        assert seen[0] <= 1
         pool.close(PATIENCE)
 
     def test_runs_do_not_starve(self, eventually):
