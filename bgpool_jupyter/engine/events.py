@@ -40,6 +40,8 @@ class EventKind(enum.Enum):
     FAILED = "failed"
     #: A run takes longer than its timeout.
     OVERDUE = "overdue"
+    #: A slot was dismissed: its run would have begun later than max_lateness allows.
+    MISSED = "missed"
     #: It was paused, or paused itself after too many failures.
     PAUSED = "paused"
     #: It was unpaused.
@@ -58,7 +60,7 @@ class PoolEvent(NamedTuple):
     name: str
     #: UTC epoch seconds.
     time: float
-    #: The error of a failed run in one line, why it was paused, or "".
+    #: The error of a failed run in one line, how late a missed one would have been, why it was paused, or "".
     text: str
 
 

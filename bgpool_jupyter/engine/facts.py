@@ -132,6 +132,11 @@ class WorkerFacts:
         check_count, "Count of failed runs in a row after which the worker pauses itself; None for no limit."
     )
 
+    max_lateness: Setting[float | None] = Setting(
+        check_timeout_setting,
+        "Most seconds by which a run may begin late; a slot that would is dismissed instead. None for no limit.",
+    )
+
     keep_frames: Setting[bool] = Setting(
         flag(default=False), "Whether the last error keeps its frames, and with them all their data, for a debugger."
     )
@@ -154,6 +159,7 @@ class WorkerFacts:
     _jitter: float
     _keep_frames: bool
     _max_failures: int | None
+    _max_lateness: float | None
     _retry: Retry | None
     _timeout: float | None
     _until: float | None
@@ -184,6 +190,7 @@ class WorkerFacts:
         "_listener",
         "_max_count",
         "_max_failures",
+        "_max_lateness",
         "_name",
         "_records",
         "_retry",
@@ -318,7 +325,7 @@ class WorkerFacts:
         self.run_count = 0
         #: Attempts of the last start that raised.
         self.failure_count = 0
-        #: Slots of the last start that were dismissed.
+        #: Slots of the last start that were dismissed: passed during a run, or later than max_lateness.
         self.missed_count = 0
         #: Slots of the last start that passed while it was paused.
         self.skipped_count = 0

@@ -267,7 +267,7 @@ class Machine:
             worker.skipped_count += start.resume(now, self.clock.time(), worker._interval)
         start.failures = 0
         worker.pause_reason = ""
-        start.now = (start.now or immediately) and (own_run or start.is_early(now))  # as in _run_now()
+        start.now = (start.now or immediately) and (own_run or not self._takes_slot(worker, start, now))
         worker._state = next_state(worker._state, "unpause in flight" if own_run else "unpause", worker._name)
         self._deadlines.cancel(worker)
         self._note(worker, EventKind.UNPAUSED)
@@ -279,10 +279,18 @@ class Machine:
         start, now = worker._start, self.clock.monotonic()
         if start.wall is not None:
             start.look_at_wall(now, self.clock.time())
-        # A slot that is due is what runs at once: with a run beside it there would be two.
-        start.now = worker._state is not WorkerState.WAITING or start.is_early(now)
+        start.now = worker._state is not WorkerState.WAITING or not self._takes_slot(worker, start, now)
         self._deadlines.cancel(worker)
         self._hub.changed(worker.id)
+
+    def _takes_slot(self, worker: BackgroundWorker, start: Start, now: float) -> bool:
+        """Return whether a run at once is that of a slot that is due: with one beside it there would be two."""
+        return not start.is_early(now) and not self._is_too_late(worker, start, now)
+
+    def _is_too_late(self, worker: BackgroundWorker, start: Start, now: float) -> bool:
+        """Return whether the slot that comes next is to be dismissed."""
+        most = worker._max_lateness
+        return most is not None and start.retry_at is None and start.lateness(now, self.clock.time()) > most
 
     def _settle(self, worker: BackgroundWorker) -> None:
         """Derive queue entry, `finished` and membership from the worker's state. May be called again at any time."""

@@ -119,6 +119,7 @@ class WorkerPool(Runner):
         timeout: float | None = None,
         retry: Retry | int | None = None,
         max_failures: int | None = None,
+        max_lateness: float | None = None,
         keep_frames: bool | None = False,
         on_event: Callable[[PoolEvent], Any] | None = None,
     ) -> BackgroundWorker:
@@ -166,6 +167,10 @@ class WorkerPool(Runner):
         max_failures
             Count of failed runs in a row, at least 1, after which the worker pauses itself and says why
             (:attr:`BackgroundWorker.pause_reason`); None for no limit.
+        max_lateness
+            Seconds, greater than 0, by which a run may begin late at most, as after a sleep of the machine or where
+            no thread is free. A slot that would begin later is dismissed and counted as missed, also with
+            `run_past_events`. Runs on request and retries always begin. None for no limit.
         keep_frames
             Whether the exception of the last run that failed is kept with its frames, and with them all their
             data, for a debugger (:attr:`BackgroundWorker.kept_error`).
@@ -202,6 +207,7 @@ class WorkerPool(Runner):
             timeout=check_timeout_setting(timeout, "timeout"),
             retry=check_retry(retry),
             max_failures=check_count(max_failures, "max_failures"),
+            max_lateness=check_timeout_setting(max_lateness, "max_lateness"),
             keep_frames=check_flag(keep_frames, "keep_frames", default=False),
             on_event=None if on_event is None else check_callable(on_event, "on_event"),
             name=check_name(name),
@@ -228,6 +234,7 @@ class WorkerPool(Runner):
         *,
         timeout: float | None = None,
         retry: Retry | int | None = None,
+        max_lateness: float | None = None,
         keep_frames: bool | None = False,
         on_event: Callable[[PoolEvent], Any] | None = None,
     ) -> BackgroundWorker:
@@ -245,6 +252,8 @@ class WorkerPool(Runner):
             clock that is set, or a suspend, is honoured. None: not given.
         name, dispose, finished, ignore_exception, data, timeout, retry, keep_frames, on_event
             As for :meth:`new_worker`.
+        max_lateness
+            As for :meth:`new_worker`: an actor that would begin later ends without a run. None for no limit.
 
         Returns
         -------
@@ -273,6 +282,7 @@ class WorkerPool(Runner):
             timeout=check_timeout_setting(timeout, "timeout"),
             retry=check_retry(retry),
             max_failures=None,
+            max_lateness=check_timeout_setting(max_lateness, "max_lateness"),
             keep_frames=check_flag(keep_frames, "keep_frames", default=False),
             on_event=None if on_event is None else check_callable(on_event, "on_event"),
             is_actor=True,

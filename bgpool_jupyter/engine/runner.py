@@ -225,8 +225,8 @@ class Runner(Machine):
                 start.look_at_wall(now, wall)
                 self._settle(worker)
                 return None
-        if (worker._max_count is not None or worker._until is not None) and self._is_over(worker, start):
-            self._stop(worker)
+        limited = worker._max_count is not None or worker._until is not None or worker._max_lateness is not None
+        if limited and not self._may_begin(worker, start):
             self._settle(worker)
             return None
         start.begin(worker._name)
@@ -244,6 +244,22 @@ class Runner(Machine):
         if recorder is not None:
             self._tell(recorder, "began", worker, run)
         return run
+
+    def _may_begin(self, worker: BackgroundWorker, start: Start) -> bool:
+        """Return whether a run may begin; otherwise its slot is left out, or the worker stopped. Under the lock."""
+        if self._is_over(worker, start):
+            self._stop(worker)
+            return False
+        now = self.clock.monotonic()
+        if start.now or not self._is_too_late(worker, start, now):
+            return True
+        wall, most = self.clock.time(), worker._max_lateness or 0.0
+        text = f"{duration_text(start.lateness(now, wall))} late, at most {duration_text(most)}"
+        worker.missed_count += start.dismiss(now, wall, worker._interval, worker._jitter, most)
+        self._note(worker, EventKind.MISSED, text)
+        if not self._has_slot(worker, start, now, wall):
+            self._stop(worker)
+        return False
 
     def _tell(self, recorder: Recorder, method: str, *what: object) -> None:
         try:
@@ -332,6 +348,11 @@ class Runner(Machine):
         by_wall = type(start.schedule) is CronTimes or worker._until is not None
         wall = self.clock.time() if by_wall else 0.0  # nobody looks at it
         worker.missed_count += start.advance(now, wall, worker._interval, worker._jitter)
+        return self._has_slot(worker, start, now, wall)
+
+    @staticmethod
+    def _has_slot(worker: BackgroundWorker, start: Start, now: float, wall: float) -> bool:
+        """Return whether a slot is to come that `until` allows."""
         if start.due == math.inf:
             return False
         if worker._until is None:

@@ -202,6 +202,10 @@ class Start:
             return self.retry_at
         return self.due if self.wall is not None else self.due + self.jitter
 
+    def lateness(self, now: float, wall_now: float) -> float:
+        """Return the seconds since the instant of the next slot; less than 0 where that is still to come."""
+        return (now - self.due if self.wall is None else wall_now - self.wall) - self.jitter
+
     def is_early(self, now: float) -> bool:
         """Return whether what comes next without work_now() is not due yet, so that a run at once is one beside it."""
         if self.retry_at is not None:
@@ -248,6 +252,17 @@ class Start:
         missed = 0 if self.beside and self.moved is not None else self._advance(end, wall_end, interval)
         if self.moved is not None:
             self.due, self.wall, self.jitter = self.moved, None, 0.0
+        return missed
+
+    def dismiss(self, now: float, wall_now: float, interval: float, jitter: float, most: float) -> int:
+        """Leave out the next slot, and what is more than `most` seconds late after it; return how many these are."""
+        self.beside, self.moved = False, None
+        missed = 1 + self.advance(now, wall_now, interval, jitter)
+        schedule = self.schedule
+        if isinstance(schedule, FixedRate) and schedule.catch_up:
+            index = max(self.index, schedule.index_from(now - most))
+            missed += index - self.index
+            self.index, self.due = index, schedule.slot(index)
         return missed
 
     def _advance(self, end: float, wall_end: float, interval: float) -> int:

@@ -246,6 +246,7 @@ def maker(pool: WorkerPool, parser: MagicParser, options: dict[str, Any]) -> Cal
         "ignore_exception": options["retry"],
         "retry": options["retries"],
         "timeout": options["timeout"],
+        "max_lateness": options["max_lateness"],
         "keep_frames": options["keep_frames"],
     }
     if parser is not WORKER:

@@ -122,6 +122,7 @@ def _present(worker: BackgroundWorker, options: dict[str, Any], now: float) -> l
         "dispose": worker.dispose,
         "keep_frames": worker.keep_frames,
         "timeout": worker.timeout,
+        "max_lateness": worker.max_lateness,
         "retry": worker.ignore_exception if retry is None else retry.attempts is None,
         "retries": None if retry is None else retry.attempts,
     }

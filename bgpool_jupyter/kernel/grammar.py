@@ -49,6 +49,13 @@ _COMMON = (
         "DURATION",
         convert=_duration("the timeout"),
     ),
+    Option(
+        "max-lateness",
+        "leave out a run that would begin later than this behind its slot, as after a sleep of the machine; "
+        "retries and runs on request begin all the same",
+        "DURATION",
+        convert=_duration("the lateness"),
+    ),
     Option("retry", "repeat a run that fails, after a delay that grows from 0.1 s to 60 s"),
     Option(
         "retries", "the same, but at most N attempts, the first one included; then it has failed", "N", convert=_count

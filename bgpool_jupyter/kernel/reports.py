@@ -59,6 +59,7 @@ _EVENT_SHAPES = {
     EventKind.RUN: "✔",
     EventKind.FAILED: "✖",
     EventKind.OVERDUE: "◔",
+    EventKind.MISSED: "◌",
     EventKind.PAUSED: "‖",
     EventKind.UNPAUSED: "●",
     EventKind.STOPPED: "■",

@@ -49,7 +49,8 @@ def complete(notebook):
         ("%bgworker --tz Europe/Berl", ["Europe/Berlin"]),
         ("%%bgworker --tz Antarctica/V", ["Antarctica/Vostok"]),
         ("%bgjob --he", ["--help"]),
-        ("%%bgworker --max", ["--max-count", "--max-failures"]),
+        ("%%bgworker --max", ["--max-count", "--max-failures", "--max-lateness"]),
+        ("%bgactor --max", ["--max-lateness"]),
     ],
 )
 def test_what_is_offered(complete, line, offers):

@@ -67,6 +67,7 @@ def test_defaults():
         "delay": None,
         "at": None,
         "timeout": None,
+        "max_lateness": None,
         "retry": False,
         "retries": None,
         "data": None,

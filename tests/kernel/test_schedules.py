@@ -116,6 +116,19 @@ def test_worker_that_fails_too_often_pauses_itself(notebook, capsys):
     assert "paused after" not in repr(notebook.run("%bgpool"))
 
 
+def test_what_would_begin_too_late_is_left_out(notebook):
+    worker = notebook.run("%bgworker -n alarm --max-lateness 1m 1h 1")
+    notebook.advance(0)
+    actor = notebook.run("%bgactor -n once --max-lateness 1m --delay 1h 1")
+    notebook.pool.clock.sleep(2 * 3600 + 120)
+    notebook.advance(0)
+    assert (worker.run_count, worker.missed_count) == (1, 2)
+    assert (actor.run_count, actor.missed_count, actor.status) == (0, 1, "stopped")
+    events = repr(notebook.run("%bgpool events"))
+    assert "◌ missed" in events
+    assert "1 h 2 min late, at most 1 min" in events
+
+
 def test_stop_flag_and_sleep_in_a_body(notebook):
     worker = notebook.run(
         "%%bgworker -n copy -x 1 60s\n"
@@ -236,6 +249,8 @@ def test_preview_of_nothing(notebook):
         ("--until 2020-01-01T00:00 5s 1", "--until 2020-01-01T00:00 has passed; give a time that is still to come"),
         ("--timeout 0s 5s 1", "--timeout: the timeout must be longer than 0, not '0s'; "),
         ("--timeout many 5s 1", "--timeout: the timeout must be a duration, not 'many'; "),
+        ("--max-lateness 5 5s 1", "--max-lateness: the lateness needs a unit, '5' has none; "),
+        ("--max-lateness 0s 5s 1", "--max-lateness: the lateness must be longer than 0, not '0s'; "),
         ("--retries 0 5s 1", "--retries: '0' is not a whole number from 1 on; give 10 for example"),
         ("--max-failures no 5s 1", "--max-failures: 'no' is not a whole number from 1 on; give 10 for example"),
         (

@@ -1,0 +1,214 @@
+"""Runs that would begin too late: max_lateness, in virtual time and on threads."""
+
+from __future__ import annotations
+
+import threading
+
+import pytest
+
+from bgpool_jupyter.engine import ArgumentTypeError, ArgumentValueError, Cron, Retry, RunFailed, WorkerPool
+
+PATIENCE = 20.0
+
+
+def slots(worker, first):
+    """Return when its runs were due and when they began, in seconds from `first`."""
+    return [(round(record.due - first, 3), round(record.started - first, 3)) for record in worker.history]
+
+
+def missed(pool):
+    return [event.text for event in pool.events() if event.kind.value == "missed"]
+
+
+@pytest.fixture
+def first(pool):
+    return pool.clock.time()
+
+
+class TestSlots:
+    def test_one_that_would_begin_too_late_is_left_out(self, pool, first):
+        worker = pool.new_worker(10, lambda: None, max_lateness=3).start()
+        pool.clock.advance(0)
+        pool.clock.sleep(14)  # the slot at 10 s
+        pool.clock.advance(10)
+        assert slots(worker, first) == [(0, 0), (20, 20)]
+        assert (worker.missed_count, worker.run_count) == (1, 2)
+        assert missed(pool) == ["4 s late, at most 3 s"]
+
+    def test_one_that_is_late_by_just_as_much_begins(self, pool, first):
+        worker = pool.new_worker(10, lambda: None, max_lateness=3).start()
+        pool.clock.advance(0)
+        pool.clock.sleep(13)
+        pool.clock.advance(0)
+        assert slots(worker, first) == [(0, 0), (10, 13)]
+        assert missed(pool) == []
+
+    def test_all_that_passed_are_counted(self, pool, first):
+        worker = pool.new_worker(10, lambda: None, max_lateness=3).start()
+        pool.clock.advance(0)
+        pool.clock.sleep(3600 + 4)
+        pool.clock.advance(10)
+        assert slots(worker, first) == [(0, 0), (3610, 3610)]
+        assert worker.missed_count == 360
+        assert len(missed(pool)) == 1
+
+    def test_only_those_that_are_not_too_late_are_made_up(self, pool, first):
+        worker = pool.new_worker(10, lambda: None, max_lateness=25, run_past_events=True).start()
+        pool.clock.advance(0)
+        pool.clock.sleep(8 * 3600 + 4)
+        pool.clock.advance(0)
+        end = 8 * 3600
+        assert slots(worker, first) == [(0, 0), (end - 20, end + 4), (end - 10, end + 4), (end, end + 4)]
+        assert worker.missed_count == 2880 - 3
+        assert len(missed(pool)) == 1, "they are left out in one step"
+
+    def test_what_an_overrun_leaves_to_make_up_is_too_late_as_well(self, pool, first):
+        worker = pool.new_worker(10, lambda: pool.clock.sleep(35), max_lateness=12, run_past_events=True, max_count=3)
+        worker.start()
+        pool.clock.advance(200)
+        # Run 1 ends at 35 s: 10 and 20 are lost, 30 begins 5 s late and ends at 70 s.
+        assert slots(worker, first) == [(0, 0), (30, 35), (60, 70)]
+        assert worker.missed_count == 4
+
+    def test_after_a_fixed_delay(self, pool, first):
+        worker = pool.new_worker(10, lambda: None, max_lateness=3, run_on_time=False).start()
+        pool.clock.advance(0)
+        pool.clock.sleep(15)
+        pool.clock.advance(12)
+        assert slots(worker, first) == [(0, 0), (25, 25)]
+        assert worker.missed_count == 1
+
+    def test_of_a_cron_expression(self, pool):
+        worker = pool.new_worker(Cron("*/10 * * * *", "UTC"), lambda: None, max_lateness=60).start()
+        noon = pool.clock.time() // 86400 * 86400 + 86400 + 43200
+        pool.clock.advance(noon + 1 - pool.clock.time())
+        pool.clock.sleep(1800 + 90)  # past 12:10, 12:20 and 12:30
+        pool.clock.advance(600)
+        assert slots(worker, noon)[-2:] == [(0, 0), (2400, 2400)]
+        assert worker.missed_count == 3
+
+    def test_jitter_is_no_lateness(self, pool):
+        worker = pool.new_worker(10, lambda: None, max_lateness=1e-6, jitter=9).start()
+        pool.clock.advance(1000)
+        assert worker.missed_count == 0
+        assert worker.run_count >= 100
+
+    def test_of_a_run_that_was_moved(self, pool, first):
+        worker = pool.new_worker(10, lambda: None, max_lateness=3).start()
+        pool.clock.advance(0)
+        pool.reschedule(worker, first + 12)
+        pool.clock.sleep(16)
+        pool.clock.advance(10)
+        assert slots(worker, first) == [(0, 0), (20, 20)]
+        assert missed(pool) == ["4 s late, at most 3 s"]
+
+    def test_a_new_value_counts_at_once(self, pool, first):
+        worker = pool.new_worker(10, lambda: None).start()
+        pool.clock.advance(0)
+        worker.max_lateness = 3
+        pool.clock.sleep(14)
+        pool.clock.advance(0)
+        assert worker.missed_count == 1
+        worker.max_lateness = None
+        pool.clock.sleep(14)
+        pool.clock.advance(0)
+        assert slots(worker, first) == [(0, 0), (20, 28)]
+
+
+class TestWhatIsNoSlot:
+    def test_a_run_on_request_begins(self, pool, first):
+        """Also where a slot is there to be dismissed: who asks for a run gets one."""
+        worker = pool.new_worker(10, lambda: None, max_lateness=3).start()
+        pool.clock.advance(0)
+        pool.clock.sleep(14)
+        worker.work_now()
+        pool.clock.advance(6)
+        assert slots(worker, first) == [(0, 0), (14, 14), (20, 20)]
+        assert worker.missed_count == 1
+
+    def test_a_retry_begins(self, pool, first):
+        worker = pool.new_worker(
+            60, lambda: 1 / (worker.run_count - 1), max_lateness=3, retry=Retry(attempts=2, first=10, jitter=0)
+        ).start()
+        pool.set_logger(lambda _text: None)
+        pool.clock.advance(0)
+        pool.clock.sleep(30)
+        pool.clock.advance(0)
+        assert [(record.number, record.attempt) for record in worker.history] == [(1, 1), (1, 2)]
+        assert worker.missed_count == 0
+
+    def test_one_that_goes_on_at_once(self, pool):
+        actor = pool.new_actor(lambda: "ran", delay=10, max_lateness=3, dispose=False).start()
+        actor.pause()
+        pool.clock.sleep(60)
+        actor.unpause(immediately=True)
+        pool.clock.advance(0)
+        assert actor.result(0) == "ran"
+
+
+class TestEnds:
+    @pytest.mark.parametrize("settings", [{"delay": 10}, {"at": 1_800_000_010.0}])
+    def test_an_actor_that_is_too_late_ends_without_a_run(self, pool, settings):
+        ends = []
+        actor = pool.new_actor(
+            lambda: None, max_lateness=3, dispose=False, finished=lambda: ends.append(1), **settings
+        ).start()
+        pool.clock.sleep(14)
+        pool.clock.advance(0)
+        assert (actor.state.value, actor.run_count, actor.missed_count, ends) == ("stopped", 0, 1, [1])
+        with pytest.raises(RunFailed, match="ended before a run of it did"):
+            actor.result(0)
+
+    def test_an_actor_whose_time_has_long_passed_when_it_is_started(self, pool):
+        actor = pool.new_actor(lambda: None, at=pool.clock.time() - 3600, max_lateness=60, dispose=False).start()
+        pool.clock.advance(0)
+        assert (actor.run_count, missed(pool)) == (0, ["1 h late, at most 1 min"])
+
+    def test_a_worker_whose_next_slot_is_beyond_its_end(self, pool, first):
+        worker = pool.new_worker(10, lambda: None, max_lateness=3, until=first + 15, dispose=False).start()
+        pool.clock.advance(0)
+        pool.clock.sleep(14)
+        pool.clock.advance(0)
+        assert (worker.state.value, worker.run_count, worker.missed_count) == ("stopped", 1, 1)
+
+    def test_what_was_left_out_does_not_count_towards_max_count(self, pool):
+        worker = pool.new_worker(10, lambda: None, max_lateness=3, max_count=3, dispose=False).start()
+        pool.clock.sleep(5)
+        pool.clock.advance(100)
+        assert (worker.run_count, worker.missed_count) == (3, 1)
+
+
+def test_what_a_suspension_held_is_left_out(pool, first):
+    worker = pool.new_worker(10, lambda: None, max_lateness=3).start()
+    pool.clock.advance(0)
+    pool.suspend()
+    pool.clock.advance(14)
+    pool.resume()
+    pool.clock.advance(6)
+    assert slots(worker, first) == [(0, 0), (20, 20)]
+
+
+def test_on_threads_that_are_all_busy():
+    """No thread is free for an actor until it is too late."""
+    pool = WorkerPool(max_threads=2)
+    release, entered = threading.Event(), threading.Barrier(3)
+    for _ in range(2):
+        pool.run_job(lambda: (entered.wait(PATIENCE), release.wait(PATIENCE)))
+    entered.wait(PATIENCE)
+    ended = threading.Event()
+    actor = pool.new_actor(lambda: None, max_lateness=1e-9, dispose=False, finished=ended.set).start()
+    release.set()
+    assert ended.wait(PATIENCE)
+    assert (actor.run_count, actor.missed_count) == (0, 1)
+    pool.close(PATIENCE)
+
+
+@pytest.mark.parametrize("value", [0, -1, float("nan"), "3", True])
+def test_bad_values(pool, value):
+    for make in (
+        lambda: pool.new_worker(1, print, max_lateness=value),
+        lambda: pool.new_actor(print, max_lateness=value),
+    ):
+        with pytest.raises((ArgumentTypeError, ArgumentValueError), match="^max_lateness must be "):
+            make()
+    assert pool.find_workers() == []
