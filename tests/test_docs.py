@@ -21,7 +21,7 @@ FLAGS = doctest.REPORT_NDIFF
 WORDS = """
 Cron( jitter= until= .preview( timeout= Retry( max_failures= should_stop _worker.sleep( _worker.progress( .values
 .to_frame() .result( await async .subscribe( .suspend() .every( WorkerPool() make_pool() clock.advance(
---cron --tz --jitter --until --timeout --retries --max-failures --max-lateness max_lateness= %bgpool
+--cron --tz --jitter --until --timeout --retries --max-failures --max-lateness max_lateness= at= --at %bgpool
 """
 
 

@@ -113,7 +113,8 @@ class WorkerFacts:
 
     at: Setting[float | None] = Setting(
         check_instant_setting,
-        "An actor's instant in UTC epoch seconds, None if it has none. Counts from the next start().",
+        "Instant of an actor's run, or of a worker's first slot, in UTC epoch seconds; None if it has none. "
+        "Counts from the next start().",
     )
     until: Setting[float | None] = Setting(
         check_instant_setting, "Instant after which no run begins, in UTC epoch seconds; None for no end."
@@ -295,6 +296,9 @@ class WorkerFacts:
             message = (
                 f"max_count of the actor {self._name!r} is 1 and cannot be {value}; make a worker with new_worker()"
             )
+            raise ArgumentValueError(message)
+        if name == "at" and self.cron is not None and value is not None:
+            message = f"at={value!r} does not go with the cron expression of {self._name!r}; leave it None"
             raise ArgumentValueError(message)
 
     @property

@@ -114,6 +114,7 @@ class WorkerPool(Runner):
         ignore_exception: bool | None = False,
         data: Any = None,
         *,
+        at: float | datetime | None = None,
         jitter: float = 0.0,
         until: float | datetime | None = None,
         timeout: float | None = None,
@@ -154,6 +155,12 @@ class WorkerPool(Runner):
             60 s. Otherwise the worker goes on at its next slot. The same as ``retry=Retry()``.
         data
             Any object, for the callback.
+        at
+            The instant of the first slot: UTC epoch seconds, or a datetime with a time zone. The others follow from
+            it, every `interval` seconds. If it has passed, the first one is the next of these; after a fixed delay
+            (`run_on_time=False`), at once. The wall clock is looked at again at least once a minute until the first
+            slot, and not after it. None: start() is that instant. Not together with `start_with_delay`, nor with
+            a :class:`Cron`.
         jitter
             Most seconds by which chance moves each run behind its slot, 0 or greater, and less than `interval`.
         until
@@ -198,10 +205,12 @@ class WorkerPool(Runner):
         if cron is None and chance >= seconds:
             message = f"jitter must be less than the interval {interval!r}, not {jitter!r}; give a smaller one"
             raise ArgumentValueError(message)
+        delayed = check_flag(start_with_delay, "start_with_delay", default=False)
         return self._register(
             callback=check_callable(callback, "callback"),
             interval=seconds,
             cron=cron,
+            at=self._check_first(at, cron, delayed=delayed),
             jitter=chance,
             until=self._check_until(until),
             timeout=check_timeout_setting(timeout, "timeout"),
@@ -211,7 +220,7 @@ class WorkerPool(Runner):
             keep_frames=check_flag(keep_frames, "keep_frames", default=False),
             on_event=None if on_event is None else check_callable(on_event, "on_event"),
             name=check_name(name),
-            start_with_delay=check_flag(start_with_delay, "start_with_delay", default=False),
+            start_with_delay=delayed,
             max_count=check_count(max_count),
             dispose=check_flag(dispose, "dispose", default=True),
             run_on_time=check_flag(run_on_time, "run_on_time", default=True),
@@ -296,6 +305,19 @@ class WorkerPool(Runner):
             ignore_exception=check_flag(ignore_exception, "ignore_exception", default=False),
             data=data,
         )
+
+    @staticmethod
+    def _check_first(at: object, cron: Cron | None, *, delayed: bool) -> float | None:
+        if at is None:
+            return None
+        instant = check_instant(at)
+        if cron is not None:
+            message = f"at={at!r} and a Cron cannot both be given: the expression says when to run; leave at out"
+            raise ArgumentValueError(message)
+        if delayed:
+            message = f"at={at!r} and start_with_delay=True cannot both be given; leave one of them out"
+            raise ArgumentValueError(message)
+        return instant
 
     def _check_until(self, until: object) -> float | None:
         if until is None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from itertools import count
 
 from .cron import Cron
 from .schedule import CronTimes, FixedDelay, FixedRate, Once
@@ -58,6 +59,9 @@ def of_start(
         return
     if isinstance(schedule, Once):
         dues = _of_once(start, now, wall, in_flight=in_flight)
+    elif start.wall is not None and start.wall > wall:
+        grid = schedule._replace(first=now + (start.wall - wall), interval=interval)
+        dues = _before_first(grid, _asked_for(start, now, in_flight=in_flight))
     elif isinstance(schedule, FixedDelay):
         dues = _of_delay(start, now, interval, in_flight=in_flight, paused=paused)
     else:
@@ -119,6 +123,21 @@ def _of_once(start: Start, now: float, wall: float, *, in_flight: bool) -> Itera
         yield asked
     elif not in_flight:
         yield start.due if start.wall is None else now + (start.wall - wall)
+
+
+def _before_first(schedule: FixedRate | FixedDelay, asked: float | None) -> Iterator[float]:
+    """Yield what comes where the first slot is an instant of the wall clock that is still to come."""
+    first, interval, *_ = schedule
+    if asked is not None:
+        yield asked
+        if isinstance(schedule, FixedDelay) and asked > first:
+            first = asked + interval
+    for k in count():
+        due = first + k * interval
+        if asked is None or due >= asked:
+            yield due
+        elif isinstance(schedule, FixedRate) and schedule.catch_up:
+            yield asked
 
 
 def _of_delay(start: Start, now: float, interval: float, *, in_flight: bool, paused: bool) -> Iterator[float]:

@@ -13,7 +13,7 @@ from .facts import WorkerFacts
 from .lints import LOOKED_AT, Lint, lints
 from .previews import if_started, of_start
 from .runs import FAILED, RunningRun, RunRecord
-from .schedule import CronTimes, duration_text
+from .schedule import CronTimes, FixedRate, duration_text
 from .snapshots import WorkerSnapshot
 from .stacks import stack_text
 from .starts import Start
@@ -78,6 +78,8 @@ class WorkerReadings(WorkerFacts):
         if isinstance(start.schedule, CronTimes):
             slot = start.wall
             return slot if slot is None or start.beside else start.schedule.cron.next_after(slot)
+        if start.wall is not None:  # the first slot is still to come
+            return start.wall
         slot = start.next_slot()
         return None if slot is None else self._host.epoch(slot)
 
@@ -122,8 +124,20 @@ class WorkerReadings(WorkerFacts):
     def _if_started(self, wall: float) -> Iterator[float]:
         if self.is_actor:
             return if_started(wall + self._delay if self._at is None else max(wall, self._at), None, None)
-        first = wall + self._interval if self._start_with_delay and self.cron is None else wall
-        return if_started(first, self._interval, self.cron)
+        if self.cron is not None:
+            return if_started(wall, None, self.cron)
+        first = self._first_slot(wall)
+        if first is None:
+            first = wall + self._interval if self._start_with_delay else wall
+        return if_started(first, self._interval, None)
+
+    def _first_slot(self, wall: float) -> float | None:
+        """Return the first slot of a start at `wall` where `at` says it (UTC epoch seconds), otherwise None."""
+        at = self._at
+        if at is None or at >= wall:
+            return at
+        grid = FixedRate(at, self._interval)
+        return grid.slot(grid.index_from(wall)) if self._run_on_time else None
 
     @property
     def history(self) -> list[RunRecord]:
@@ -197,6 +211,7 @@ class WorkerReadings(WorkerFacts):
         now = self._host.monotonic()
         quiet = state is WorkerState.PAUSED or self._host.suspended
         quiet = quiet or (state is WorkerState.WAITING and start.next_due(now) > now)
+        quiet = quiet or (start.wall is not None and start.wall > self._host.now())
         interval = None if self.is_actor or self.cron is not None else self._interval
         records = self._records
         try:

@@ -225,6 +225,7 @@ class Runner(Machine):
                 start.look_at_wall(now, wall)
                 self._settle(worker)
                 return None
+            start.reach(due - start.jitter)
         limited = worker._max_count is not None or worker._until is not None or worker._max_lateness is not None
         if limited and not self._may_begin(worker, start):
             self._settle(worker)
@@ -345,7 +346,7 @@ class Runner(Machine):
 
     def _move_on(self, worker: BackgroundWorker, start: Start, now: float) -> bool:
         """Choose the slot after a run; return whether there is one."""
-        by_wall = type(start.schedule) is CronTimes or worker._until is not None
+        by_wall = start.wall is not None or worker._until is not None or type(start.schedule) is CronTimes
         wall = self.clock.time() if by_wall else 0.0  # nobody looks at it
         worker.missed_count += start.advance(now, wall, worker._interval, worker._jitter)
         return self._has_slot(worker, start, now, wall)

@@ -194,6 +194,25 @@ class Start:
         self.due = now + min(max(0.0, left), SLICE)
         return left
 
+    def reach(self, first: float) -> None:
+        """Note that the wall clock has reached the first slot of a grid; from there on the monotonic clock counts.
+
+        `first` is the instant of that slot. A clock that is set later moves no slot.
+        """
+        if isinstance(self.schedule, FixedRate | FixedDelay):
+            self.schedule = self.schedule._replace(first=first)
+            self.due, self.wall, self.heard = first, None, first
+
+    def _is_before_first(self, now: float, wall_now: float) -> bool:
+        """Return whether the first slot of a grid is an instant of the wall clock and still to come."""
+        if self.wall is None or isinstance(self.schedule, CronTimes | Once):
+            return False
+        left = self.look_at_wall(now, wall_now)
+        if left > 0:
+            return True
+        self.reach(now + left - self.jitter)
+        return False
+
     def next_due(self, now: float) -> float:
         """Return the monotonic instant at which the next run begins, or at which the wall clock is looked at."""
         if self.now:
@@ -266,6 +285,8 @@ class Start:
         return missed
 
     def _advance(self, end: float, wall_end: float, interval: float) -> int:
+        if self._is_before_first(end, wall_end):  # the run that ended was beside the grid
+            return 0
         schedule = self.schedule
         if isinstance(schedule, Once):
             self.due = math.inf
@@ -299,10 +320,12 @@ class Start:
 
         `interval` is the worker's present one. A fixed delay has no grid that would go on with the old one.
         """
+        before_first = self._is_before_first(now, wall_now)  # looked at first: it may lay the grid
         schedule, self.heard = self.schedule, now
         if isinstance(schedule, Once) and self.wall is not None:
             self.look_at_wall(now, wall_now)
-        if isinstance(schedule, Once) or self.retry_at is not None or (self.moved is not None and self.due >= now):
+        moved_ahead = self.moved is not None and self.due >= now
+        if before_first or isinstance(schedule, Once) or self.retry_at is not None or moved_ahead:
             return 0
         self.moved = None
         if isinstance(schedule, CronTimes):

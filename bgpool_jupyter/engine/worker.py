@@ -11,7 +11,7 @@ from .facts import Host
 from .readings import WorkerReadings
 from .results import Awaited
 from .runs import Progress, RunningRun
-from .schedule import SLICE, CronTimes, FixedDelay, FixedRate, Once, Schedule
+from .schedule import CronTimes, FixedDelay, FixedRate, Once, Schedule
 from .snapshots import WorkerSnapshot
 from .starts import Signature, Start
 
@@ -276,21 +276,26 @@ class BackgroundWorker(WorkerReadings, Awaited):
         call = self._callback if bare else self._bound(known, kwargs, "the callback")
         finish = None if self._finished is None else self._finish_call(self._finished, kwargs)
         schedule, slot = self._new_schedule(now, wall)
-        return Start(schedule, call, finish, wall=slot, jitter=self._jitter, heard=now)
+        start = Start(schedule, call, finish, wall=slot, jitter=self._jitter, heard=now)
+        if slot is not None:
+            start.look_at_wall(now, wall)
+        return start
 
     def _new_schedule(self, now: float, wall: float) -> tuple[Schedule, float | None]:
         """Return the schedule of a new start, and its first slot where that is an instant of the wall clock."""
         if self.cron is not None:
             slot = self.cron.next_after(wall)
-            return CronTimes(now + min(slot - wall, SLICE), self.cron, self._run_past_events), slot
+            return CronTimes(now + (slot - wall), self.cron, self._run_past_events), slot
         if self.is_actor:
             if self._at is not None:
-                return Once(now + min(max(0.0, self._at - wall), SLICE)), self._at
+                return Once(now + (self._at - wall)), self._at
             return Once(now + self._delay), None
-        first = now + self._interval if self._start_with_delay else now
+        first, at = now + self._interval if self._start_with_delay else now, None
+        if self._at is not None and (at := self._first_slot(wall)) is not None:
+            first = now + (at - wall)
         if self._run_on_time:
-            return FixedRate(first, self._interval, self._run_past_events), None
-        return FixedDelay(first, self._interval), None
+            return FixedRate(first, self._interval, self._run_past_events), at
+        return FixedDelay(first, self._interval), at
 
     def _finish_call(self, function: Callable[..., Any], kwargs: dict[str, Any]) -> Callable[[], Any]:
         known = self._finish_signature

@@ -249,15 +249,16 @@ def maker(pool: WorkerPool, parser: MagicParser, options: dict[str, Any]) -> Cal
         "max_lateness": options["max_lateness"],
         "keep_frames": options["keep_frames"],
     }
+    at = None if options["at"] is None else parse_instant(options["at"], pool.clock.time())
     if parser is not WORKER:
-        if options["delay"] is not None and options["at"] is not None:
+        if options["delay"] is not None and at is not None:
             raise UsageError("--delay and --at cannot both be given; leave one of them out")
-        at = None if options["at"] is None else parse_instant(options["at"], pool.clock.time())
         return functools.partial(pool.new_actor, delay=options["delay"] or 0.0, at=at, **settings)
     interval = _schedule(options)
     return functools.partial(
         pool.new_worker,
         interval,
+        at=at,
         jitter=options["jitter"],
         until=_until(options["until"], pool.clock.time()),
         max_failures=options["max_failures"],
@@ -273,11 +274,13 @@ def _schedule(options: dict[str, Any]) -> float | Cron:
     """Return the interval, or the cron expression in its time zone, of a worker's options."""
     if options["fixed_delay"] and options["catch_up"]:
         raise UsageError("--fixed-delay and --catch-up exclude each other: after a fixed delay no slot is missed")
+    if options["start_with_delay"] and options["at"] is not None:
+        raise UsageError("--at and --start-with-delay exclude each other; leave one of them out")
     if options["cron"] is None:
         if options["tz"] is not None:
             raise UsageError('--tz is the time zone of --cron; leave it out, or write --cron "0 9 * * *" --tz ZONE')
         return parse_duration(options["interval"])
-    for name in ("fixed_delay", "start_with_delay"):
+    for name in ("fixed_delay", "start_with_delay", "at"):
         if options[name]:
             flag = "--" + name.replace("_", "-")
             raise UsageError(f"--cron and {flag} exclude each other: the expression says when to run; leave {flag} out")

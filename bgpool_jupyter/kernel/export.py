@@ -126,14 +126,17 @@ def _present(worker: BackgroundWorker, options: dict[str, Any], now: float) -> l
         "retry": worker.ignore_exception if retry is None else retry.attempts is None,
         "retries": None if retry is None else retry.attempts,
     }
+    options["at"] = _instant(options["at"], worker.at)
     if worker.is_actor:
-        options["at"] = _instant(options["at"], worker.at)
         if worker.at is not None and worker.at <= now:
-            return [f"# the --at of {clean_text(worker.name)} has passed: it would run at once"]
+            late = worker.max_lateness is not None and now - worker.at > worker.max_lateness
+            outlook = "end without a run" if late else "run at once"
+            return [f"# the --at of {clean_text(worker.name)} has passed: it would {outlook}"]
         return []
     options |= {"max_count": worker.max_count, "jitter": worker.jitter, "max_failures": worker.max_failures}
     if worker.cron is None:
-        options |= {"start_with_delay": worker.start_with_delay, "fixed_delay": not worker.run_on_time}
+        delayed = worker.start_with_delay and worker.at is None
+        options |= {"start_with_delay": delayed, "fixed_delay": not worker.run_on_time}
     options["catch_up"] = worker.run_past_events and not options["fixed_delay"]
     options["until"] = _instant(options["until"], worker.until)
     if worker.until is not None and worker.until <= now:

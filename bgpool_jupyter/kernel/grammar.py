@@ -111,6 +111,12 @@ WORKER = MagicParser(
             default=0.0,
             convert=_duration("the jitter", zero=True),
         ),
+        Option(
+            "at",
+            "begin when the local clock next shows 14:30, or at 2026-11-22T14:30 (ISO 8601); the slots after it follow "
+            "every INTERVAL",
+            "TIME",
+        ),
         Option("until", "begin no run after 14:30, or 2026-11-22T14:30 (ISO 8601), and end", "TIME"),
         Option("max-count", "end after N runs", "N", "x", convert=_count),
         Option("start-with-delay", "wait one INTERVAL before the first run"),

@@ -247,8 +247,10 @@ class _Reader:
             return
         make = maker(self._pool, parser, options)
         at = options.get("at")
-        if at is not None and parse_instant(at, now) <= now:
-            self.remarks.append(f"the --at of {self._called(options, number)} has passed: it runs once it is resumed")
+        if parser is ACTOR and at is not None and (late := now - parse_instant(at, now)) >= 0:
+            most = options["max_lateness"]
+            what = "runs" if most is None or late <= most else "ends without a run"
+            self.remarks.append(f"the --at of {self._called(options, number)} has passed: it {what} once it is resumed")
         name = options["name"] or self._name(number, None if body is not None else function_name(code), code)
         self._refuse_double(name, exists or options["exists"])
         if (exists or options["exists"]) == "keep" and name in self._there | self.plans.keys():

@@ -222,6 +222,14 @@ KINDS = {
     "delayed grid": lambda pool, call: pool.new_worker(5, call, start_with_delay=True),
     "catching up": lambda pool, call: pool.new_worker(5, call, run_past_events=True),
     "fixed delay": lambda pool, call: pool.new_worker(5, call, run_on_time=False),
+    "at an instant": lambda pool, call: pool.new_worker(5, call, at=pool.clock.time() + 23),
+    "at an instant, catching up": lambda pool, call: pool.new_worker(
+        5, call, at=pool.clock.time() + 6, run_past_events=True
+    ),
+    "at an instant, fixed delay": lambda pool, call: pool.new_worker(
+        5, call, at=pool.clock.time() + 6, run_on_time=False
+    ),
+    "at one that passed": lambda pool, call: pool.new_worker(5, call, at=pool.clock.time() - 8),
     "few": lambda pool, call: pool.new_worker(5, call, max_count=4, dispose=False),
     "until": lambda pool, call: pool.new_worker(5, call, until=pool.clock.time() + 40, dispose=False),
     "cron": lambda pool, call: pool.new_worker(Cron("*/7 * * * * *", "UTC"), call),
@@ -329,6 +337,24 @@ class TestPreview:
                 raise error
 
         worker = pool.new_worker(5, bad, retry=Retry(attempts=5, first=7)).start()
+        pool.clock.advance(0.5)
+        assert worker.retry_count == 1
+        self.compare(pool, worker)
+
+    @pytest.mark.parametrize("kind", [kind for kind in KINDS if kind.startswith("at an instant")])
+    @pytest.mark.parametrize("delay", [3, 40])
+    def test_of_a_retry_beside_the_grid_is_what_then_happens(self, pool, kind, delay):
+        """Also of one that comes after the instant at which the grid begins."""
+        outcomes = iter([ValueError()])
+
+        def bad():
+            error = next(outcomes, None)
+            if error is not None:
+                raise error
+
+        worker = KINDS[kind](pool, bad).start()
+        worker.retry = Retry(attempts=5, first=delay, jitter=0)
+        worker.work_now()
         pool.clock.advance(0.5)
         assert worker.retry_count == 1
         self.compare(pool, worker)

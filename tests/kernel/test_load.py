@@ -77,10 +77,9 @@ def test_what_was_written_is_loaded_and_runs_alike(notebook, folder, capsys, ext
     assert [worker.run_count for worker in workers] == [0] * len(before), "nothing runs by itself"
     notebook.run("%bgpool resume")
     notebook.advance(120)
-    assert [worker.name for worker in workers if not worker.run_count] == ["at it", "cron"], "their time has not come"
-    assert [look(worker) for worker in workers if worker.run_count] == [
-        each for each in before if each[0] not in {"at it", "cron"}
-    ]
+    later = ["at it", "from", "late-once", "cron"]
+    assert [worker.name for worker in workers if not worker.run_count] == later, "their time has not come"
+    assert [look(worker) for worker in workers if worker.run_count] == [each for each in before if each[0] not in later]
 
 
 def test_notebook_is_valid(notebook, folder):
@@ -146,6 +145,24 @@ def test_instants_are_those_of_the_day_of_writing(notebook, folder, capsys):
     shown = capsys.readouterr().out
     assert "left out: w, its --until " in shown
     assert "the --at of a has passed: it runs once it is resumed" in shown
+
+
+def test_instants_that_passed_too_long_ago(notebook, folder, capsys):
+    notebook.run("%bgactor -n a --at 23:59 --max-lateness 1h 1")
+    notebook.run("%bgworker -n w --at 23:59 1h 1")
+    notebook.advance(10)
+    notebook.run("%bgpool export --to all.py")
+    notebook.run("%bgpool remove *")
+    notebook.pool.clock.sleep(2 * 86400)
+    capsys.readouterr()
+    actor, worker = notebook.run("%bgpool load all.py")
+    assert "the --at of a has passed: it ends without a run once it is resumed" in capsys.readouterr().out
+    notebook.run("%bgpool export")
+    assert "# the --at of a has passed: it would end without a run\n" in capsys.readouterr().out
+    notebook.run("%bgpool resume")
+    notebook.advance(3600)
+    assert (actor.run_count, actor.missed_count) == (0, 1)
+    assert (worker.run_count, worker.missed_count) == (1, 0), "the next slot of its grid"
 
 
 def test_a_file_that_is_there_is_not_replaced(notebook, folder):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import UTC, datetime
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -114,6 +114,22 @@ def test_worker_that_fails_too_often_pauses_itself(notebook, capsys):
     notebook.advance(60)
     assert (worker.status, worker.last_value) == ("waiting", 1.0)
     assert "paused after" not in repr(notebook.run("%bgpool"))
+
+
+def test_first_slot_at_an_instant(notebook):
+    worker = notebook.run("%bgworker -n save --at 2027-01-15T09:30Z 5m 1")
+    cell = notebook.run("%%bgworker -n since 10m --at 2027-01-15T07:30Z\n1")
+    table = repr(notebook.run("%bgpool"))
+    assert "1.5 h" in table
+    notebook.advance(5400 + 600)
+    assert [f"{datetime.fromtimestamp(run.started, UTC):%H:%M}" for run in worker.history] == [
+        "09:30",
+        "09:35",
+        "09:40",
+    ]
+    assert len(cell.history) == 11
+    notebook.run("%bgworker -n clock --at 14:30 5m 1")
+    assert notebook.pool.find_workers("clock")[0].next_run_time > notebook.pool.clock.time()
 
 
 def test_what_would_begin_too_late_is_left_out(notebook):
@@ -243,6 +259,12 @@ def test_preview_of_nothing(notebook):
             "--cron '* * * * *' --start-with-delay 1",
             "--cron and --start-with-delay exclude each other: the expression says when to run; ",
         ),
+        (
+            "--cron '* * * * *' --at 14:30 1",
+            "--cron and --at exclude each other: the expression says when to run; leave --at out",
+        ),
+        ("--at 14:30 --start-with-delay 5s 1", "--at and --start-with-delay exclude each other; leave one of them out"),
+        ("--at noon 5s 1", "--at must be a time as in 14:30 or ISO 8601 as in 2026-11-22T14:30, not 'noon'"),
         ("--jitter 5 10s 1", "--jitter: the jitter needs a unit, '5' has none; write 5s for seconds or 5m for minutes"),
         ("--jitter 10s 10s 1", "jitter must be less than the interval 10.0, not 10.0; give a smaller one"),
         ("--until soon 5s 1", "--until must be a time as in 14:30 or ISO 8601 as in 2026-11-22T14:30, not 'soon'"),
