@@ -258,7 +258,7 @@ class Runner(Machine):
         text = f"{duration_text(start.lateness(now, wall))} late, at most {duration_text(most)}"
         worker.missed_count += start.dismiss(now, wall, worker._interval, worker._jitter, most)
         self._note(worker, EventKind.MISSED, text)
-        if not self._has_slot(worker, start, now, wall):
+        if start.due == math.inf or not self._is_before_until(worker, start, now, wall):
             self._stop(worker)
         return False
 
@@ -349,13 +349,11 @@ class Runner(Machine):
         by_wall = start.wall is not None or worker._until is not None or type(start.schedule) is CronTimes
         wall = self.clock.time() if by_wall else 0.0  # nobody looks at it
         worker.missed_count += start.advance(now, wall, worker._interval, worker._jitter)
-        return self._has_slot(worker, start, now, wall)
+        return start.due != math.inf and (worker._until is None or self._is_before_until(worker, start, now, wall))
 
     @staticmethod
-    def _has_slot(worker: BackgroundWorker, start: Start, now: float, wall: float) -> bool:
-        """Return whether a slot is to come that `until` allows."""
-        if start.due == math.inf:
-            return False
+    def _is_before_until(worker: BackgroundWorker, start: Start, now: float, wall: float) -> bool:
+        """Return whether `until` allows the slot that comes next."""
         if worker._until is None:
             return True
         return (start.wall if start.wall is not None else wall + (start.due - now)) <= worker._until
