@@ -26,7 +26,7 @@ from typing import Any, cast
 
 from .arguments import check_instant
 from .clock import Clock
-from .errors import PoolClosed, PoolError
+from .errors import ArgumentValueError, PoolClosed, PoolError
 from .events import EventKind, Hub, PoolEvent, Subscription
 from .executors import Executor, OwnedLock
 from .loop import LoopThread
@@ -358,9 +358,17 @@ class Machine:
 
         Raises
         ------
+        ArgumentValueError
+            If `at` is after the instant at which the worker ends.
         InvalidTransition
             If the worker is not started.
         """
+        if worker._until is not None and check_instant(at) > worker._until:
+            message = (
+                f"at={at!r} is after {worker._until!r}, the until of {worker._name!r}: no run begins then; "
+                "give an earlier instant, or another until"
+            )
+            raise ArgumentValueError(message)
         due = self.clock.monotonic() + (check_instant(at) - self.clock.time())
         self._change(worker, lambda: self._reschedule(worker, due))
 

@@ -173,7 +173,7 @@ def _of_grid(
     if moved is not None:
         first = moved if asked is None else max(asked, moved)
         yield first
-        k += 1
+        k += not (start.beside and start.attempt > 1 and not in_flight)  # a retry beside the grid that was moved
     passed = now if first is None else max(first, now)
     after_pause = paused and not in_flight and start.due < now and start.retry_at is None
     grid, origin = schedule, start.index

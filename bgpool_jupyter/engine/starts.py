@@ -236,7 +236,8 @@ class Start:
         waits = self.state is WAITING  # the common case, without the look-up
         self.state = RUNNING if waits else next_state(self.state, "begin", name)
         if self.retry_at is None:
-            self.beside = self.now
+            # A retry that was moved is still that of its run, beside the grid or not.
+            self.beside = self.now or (self.beside and self.attempt > 1)
             if not self.now:
                 self.moved = None
         self.now = False

@@ -772,6 +772,41 @@ class TestReschedule:
         with pytest.raises(ArgumentTypeError, match="^at must be a number"):
             pool.reschedule(worker, "now")
 
+    def test_needs_an_instant_at_which_a_run_may_begin(self, pool):
+        until = pool.clock.time() + 100
+        worker = pool.new_worker(10, lambda: None, name="w", until=until, dispose=False).start()
+        pool.clock.advance(5)
+        with pytest.raises(
+            ArgumentValueError, match=r"^at=\S+ is after \S+, the until of 'w': no run begins then; give"
+        ):
+            pool.reschedule(worker, until + 1)
+        pool.clock.advance(6)
+        assert worker.run_count == 2, "nothing was moved"
+        pool.reschedule(worker, until)
+        pool.clock.advance(200)
+        assert [record.started for record in worker.history][2] == until
+        assert worker.status == "stopped"
+
+    def test_a_retry_of_a_run_on_request_takes_no_slot_where_it_was_moved(self, pool):
+        starts = []
+        base = pool.clock.monotonic()
+
+        def call():
+            starts.append(pool.clock.monotonic() - base)
+            if starts[-1] == 2:
+                raise ValueError("boom")
+
+        worker = pool.new_worker(10, call, retry=Retry(attempts=3, first=3, jitter=0)).start()
+        pool.clock.advance(2)
+        worker.work_now()
+        pool.clock.advance(1)
+        pool.reschedule(worker, pool.clock.time() + 5)
+        promised = [round(instant.timestamp() - pool.clock.time() + 3, 3) for instant in worker.preview(3)]
+        pool.clock.advance(17)
+        assert starts == pytest.approx([0, 2, 8, 10, 20])
+        assert promised == [8, 10, 20]
+        assert [record.attempt for record in worker.history] == [1, 1, 2, 1, 1]
+
 
 class Test10MaxCount:
     def test_n_runs_then_the_end(self, pool):
