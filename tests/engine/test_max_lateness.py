@@ -5,8 +5,10 @@ from __future__ import annotations
 import threading
 
 import pytest
+from hypothesis import given, strategies
 
 from bgpool_jupyter.engine import ArgumentTypeError, ArgumentValueError, Cron, Retry, RunFailed, WorkerPool
+from bgpool_jupyter.testing import make_pool
 
 PATIENCE = 20.0
 
@@ -212,3 +214,41 @@ def test_bad_values(pool, value):
         with pytest.raises((ArgumentTypeError, ArgumentValueError), match="^max_lateness must be "):
             make()
     assert pool.find_workers() == []
+
+
+STEPS = {
+    "advance": lambda pool, _worker, seconds: pool.clock.advance(seconds),
+    "sleep": lambda pool, _worker, seconds: pool.clock.sleep(seconds),
+    "set the clock": lambda pool, _worker, seconds: pool.clock.set_wall(pool.clock.time() + 60 - seconds),
+    "pause": lambda _pool, worker, _seconds: worker.pause(),
+    "unpause": lambda _pool, worker, _seconds: worker.unpause(),
+    "at once": lambda _pool, worker, _seconds: worker.unpause(immediately=True),
+    "run": lambda _pool, worker, _seconds: worker.work_now(),
+    "move": lambda pool, worker, seconds: pool.reschedule(worker, pool.clock.time() + seconds),
+    "interval": lambda _pool, worker, seconds: setattr(worker, "interval", 1 + seconds),
+    "start": lambda _pool, worker, _seconds: worker.start(),
+    "suspend": lambda pool, _worker, _seconds: pool.suspend(),
+    "resume": lambda pool, _worker, _seconds: pool.resume(),
+}
+
+
+@given(
+    steps=strategies.lists(strategies.tuples(strategies.sampled_from(sorted(STEPS)), strategies.floats(0, 200))),
+    at=strategies.none() | strategies.floats(-300, 300),
+    takes=strategies.floats(0, 30),
+    settings=strategies.fixed_dictionaries(
+        {"run_on_time": strategies.booleans(), "run_past_events": strategies.booleans()}
+    ),
+)
+def test_no_run_begins_later_whatever_is_done(steps, at, takes, settings):
+    pool = make_pool()
+    if at is not None:
+        settings["at"] = pool.clock.time() + at
+    worker = pool.new_worker(10, lambda: pool.clock.sleep(takes), max_lateness=15, **settings).start()
+    asked_for = {"run", "at once"}.intersection(name for name, _ in steps)  # these begin however late it is
+    for name, seconds in steps:
+        STEPS[name](pool, worker, seconds)
+        pool.check()
+        assert worker.running
+        assert asked_for or all(record.lateness <= 15.001 for record in worker.history)
+    pool.close()
