@@ -154,6 +154,7 @@ def shoot(name: str, page: Page, open_notebook: Callable[[list[str]], Notebook])
         page.wait_for_timeout(700)
     elif name == "stack":
         page.get_by_label("Filter workers by name").fill("*[dns]*-[his]*")
+        page.locator(".bgp-shown", has_text=" of ").wait_for()  # until then the rows move away under a click
         page.locator(".bgp-row:visible", has_text="rebuild-index").click()
         page.locator(".bgp-tab", has_text="Stack").click()
         page.wait_for_timeout(1500)

@@ -16,12 +16,14 @@ from ..engine import (
     PoolError,
     WorkerNotFound,
     WorkerPool,
+    WorkerState,
 )
 from ..engine.arguments import encodable
 
 __all__ = [
     "MAX_IDS",
     "MAX_PATTERN",
+    "POOL_VERBS",
     "RATES",
     "SORTS",
     "STATUSES",
@@ -29,6 +31,7 @@ __all__ = [
     "VERBS",
     "Answer",
     "Command",
+    "PoolCommand",
     "Request",
     "perform",
     "read_message",
@@ -60,6 +63,14 @@ class Command(NamedTuple):
     ids: tuple[int, ...]
 
 
+class PoolCommand(NamedTuple):
+    """One thing to be done to the pool as a whole, whatever the page shows of it."""
+
+    #: Names the command in its answer.
+    token: str
+    verb: str
+
+
 class Request(NamedTuple):
     """A page that is there ("hello", "keep"), goes ("sleep"), sees rows ("window"), a detail ("look") or a "stack"."""
 
@@ -77,7 +88,7 @@ class Answer(NamedTuple):
     text: str
 
 
-def read_message(content: object) -> Command | Request:
+def read_message(content: object) -> Command | PoolCommand | Request:
     """Check a message of the page.
 
     Raises
@@ -94,6 +105,9 @@ def read_message(content: object) -> Command | Request:
         return Command(
             _text(fields["token"], "token"), _choice(fields["verb"], "verb", VERBS), _ids(fields["ids"], MAX_IDS)
         )
+    if kind == "pool":
+        _only(fields, {"kind", "token", "verb"})
+        return PoolCommand(_text(fields["token"], "token"), _choice(fields["verb"], "verb", POOL_VERBS))
     if kind == "window":
         _only(fields, {"kind", "client", "ids"})
         return Request("window", _text(fields["client"], "client"), _ids(fields["ids"], MAX_WINDOW))
@@ -101,7 +115,7 @@ def read_message(content: object) -> Command | Request:
         _only(fields, {"kind", "client", "id"})
         chosen = fields["id"]
         return Request(kind, _text(fields["client"], "client"), () if chosen is None else (_id(chosen, "id"),))
-    known = _choice(kind, "kind", ("hello", "keep", "sleep", "window", "look", "stack", "command"))
+    known = _choice(kind, "kind", ("hello", "keep", "sleep", "window", "look", "stack", "command", "pool"))
     _only(fields, {"kind", "client"})
     return Request(known, _text(fields["client"], "client"))
 
@@ -125,14 +139,18 @@ def read_view(state: object) -> dict[str, Any]:
     return dict(fields)
 
 
-def perform(pool: WorkerPool, command: Command) -> Answer:
-    """Do what a command asks for, to those of its workers that it changes.
+def perform(pool: WorkerPool, command: Command | PoolCommand) -> Answer:
+    """Do what a command asks for, to the pool or to those of its workers that it changes.
 
     Notes
     -----
     Threads: may be called from any thread; returns at once. A worker that has left the pool, or that
     cannot be changed so in its state, is counted and passed over.
     """
+    if isinstance(command, PoolCommand):
+        if pool.closed:
+            return Answer(ok=False, text="the pool is closed")
+        return Answer(ok=True, text=POOL_VERBS[command.verb](pool))
     verb = VERBS[command.verb]
     done = gone = refused = 0
     trouble = ""
@@ -147,7 +165,10 @@ def perform(pool: WorkerPool, command: Command) -> Answer:
         else:
             done += changed
             refused += not changed
-    return _answer(verb, len(command.ids), done, gone, trouble)
+    answer = _answer(verb, len(command.ids), done, gone, trouble)
+    if done and verb.lets_run and pool.suspended:
+        return Answer(answer.ok, f"{answer.text}; the pool is suspended, no run begins")
+    return answer
 
 
 def _answer(verb: _Verb, asked: int, done: int, gone: int, trouble: str) -> Answer:
@@ -171,6 +192,8 @@ class _Verb(NamedTuple):
     past: str
     #: Why a worker was passed over.
     unchanged: str
+    #: Whether it makes runs begin, which they do not while the pool is suspended.
+    lets_run: bool = False
 
 
 def _is_fresh(worker: BackgroundWorker) -> bool:
@@ -226,13 +249,34 @@ def _remove(pool: WorkerPool, worker: BackgroundWorker) -> bool:
 
 
 VERBS: Mapping[str, _Verb] = {
-    "start": _Verb(_start, "Started", "already started"),
+    "start": _Verb(_start, "Started", "already started", lets_run=True),
     "pause": _Verb(_pause, "Paused", "already paused"),
-    "resume": _Verb(_resume, "Resumed", "not paused"),
-    "run": _Verb(_run, "Running now:", "not started"),
+    "resume": _Verb(_resume, "Resumed", "not paused", lets_run=True),
+    "run": _Verb(_run, "Running now:", "not started", lets_run=True),
     "stop": _Verb(_stop, "Stopped", "not running"),
     "remove": _Verb(_remove, "Removed", "not in the pool"),
 }
+
+
+def _suspend_pool(pool: WorkerPool) -> str:
+    if pool.suspended:
+        return "The pool is suspended already"
+    pool.suspend()
+    return "Suspended the pool"
+
+
+def _resume_pool(pool: WorkerPool) -> str:
+    """End the suspension and nothing else: those that were paused, by a person or after failures, stay paused."""
+    if not pool.suspended:
+        return "The pool is not suspended"
+    pool.resume()
+    paused = sum(worker.state is WorkerState.PAUSED for worker in pool.find_workers())
+    rest = "; 1 worker stays paused" if paused == 1 else f"; {paused:,} workers stay paused" if paused else ""
+    return f"Resumed the pool{rest}"
+
+
+#: Each changes the pool, and returns what became of it in one sentence.
+POOL_VERBS: Mapping[str, Callable[[WorkerPool], str]] = {"suspend": _suspend_pool, "resume": _resume_pool}
 
 
 def _short(value: object) -> str:

@@ -98,7 +98,8 @@ class Looks:
         if last is not None and (last.key == key or (last.size > _LARGE_DETAIL and now - last.at < _LARGE_PAUSE)):
             return
         content = wire.detail(worker)
-        size = sum(len(run["text"]) + sum(map(len, run.get("images", ()))) for run in content["runs"])
+        printed = [*content["runs"], content["events"] or {"text": ""}]
+        size = sum(len(each["text"]) + sum(map(len, each.get("images", ()))) for each in printed)
         self._details[worker.id] = _Sent(key, size, now)
         self._send({"kind": "detail", "captures": self._pool.capture is not None, **content})
 

@@ -337,8 +337,8 @@ class Panel(anywidget.AnyWidget):
         with self._view_lock:
             self.set_state(view)
 
-    def _receive(self, message: commands.Command | commands.Request) -> None:
-        if isinstance(message, commands.Command):
+    def _receive(self, message: commands.Command | commands.PoolCommand | commands.Request) -> None:
+        if isinstance(message, commands.Command | commands.PoolCommand):
             self._answer(message.token, commands.perform(self.pool, message))
             self._forced_until = time.monotonic() + _AFTERMATH
             self.model.wake()

@@ -48,6 +48,8 @@ DETAIL_RUNS = 30
 #: Most characters of output in one detail, and of one run in it.
 DETAIL_TEXT = 32_000
 RUN_TEXT = 12_000
+#: Most characters of what on_event printed: room of its own, so that runs which print much do not push it out.
+EVENT_TEXT = 8_000
 #: Most characters of the pictures (base64) in one detail.
 DETAIL_IMAGES = 600_000
 MAX_ERROR_LINE = 300
@@ -151,11 +153,16 @@ def detail_key(worker: BackgroundWorker) -> tuple[Any, ...]:
     """Return a value that is another one when the detail of the worker would be."""
     history, current = worker.history, worker.current
     output = None if current is None else current.output
+    last = history[-1] if history else None
+    heard = worker.event_output
     return (
-        id(history[-1]) if history else None,
+        # Of the last record what no other one has: the object itself is made anew by each look at the history.
+        None if last is None else (last.number, last.attempt, last.started, last.ended, last.outcome),
+        None if last is None or last.output is None else last.output.version,  # finished adds to it
         len(history),
         None if current is None else (current.number, current.attempt, current.started),
         None if output is None else output.version,
+        None if heard is None else (id(heard), heard.version),
         worker.last_error,
         worker.source,
     )
@@ -190,13 +197,16 @@ def detail(worker: BackgroundWorker) -> dict[str, Any]:
             "outcome": run.outcome,
         }
         runs.append(seen | budget.take(run.output) | {"note": _note(run)})
+    heard = _Budget(EVENT_TEXT, budget.images)
+    events = heard.take(worker.event_output)
     return {
         "worker": worker.id,
         "current": now,
         "runs": runs,
+        "events": events if events["text"] or events.get("images") else None,
         "error": _card(worker),
         "source": None if worker.source is None else encodable(worker.source),
-        "cut": budget.cut,
+        "cut": budget.cut or heard.cut,
     }
 
 
@@ -265,9 +275,9 @@ def _note(run: RunRecord) -> str:
 class _Budget:
     """How much text and how many pictures still go into a detail."""
 
-    def __init__(self) -> None:
-        self.text = DETAIL_TEXT
-        self.images = DETAIL_IMAGES
+    def __init__(self, text: int = DETAIL_TEXT, images: int = DETAIL_IMAGES) -> None:
+        self.text = text
+        self.images = images
         self.cut = False
 
     def take(self, output: RunOutput | None) -> dict[str, Any]:

@@ -81,12 +81,14 @@ def test_every_control_is_used_by_keys_alone(notebook: Notebook) -> None:
     row(page, "save").locator(".c-name").click()
     expect(page.locator(".bgp-note.n-failed")).to_be_visible()
     page.get_by_label("Updates a second").focus()
+    page.keyboard.press("Shift+Tab")
     order = []
     while page.evaluate("() => document.querySelector('.bgp').contains(document.activeElement)"):
         order.append(focused(page))
         assert is_focus_seen(page), order
         page.keyboard.press("Tab")
     assert order == [
+        "Suspend pool",
         "Updates a second",
         "Filter workers by name, with * ? and [...]",
         *("All6", "Running1", "Waiting1", "Paused2", "Failed1", "Stopped1"),
@@ -185,6 +187,7 @@ def test_what_is_read_aloud(notebook: Notebook) -> None:
     expect(page.locator(".bgp")).to_match_aria_snapshot("""
       - region "Background workers":
         - status: live
+        - button "Suspend pool"
         - combobox "Updates a second"
         - textbox "Filter workers by name, with * ? and [...]"
         - group "Filter workers by state":
@@ -300,6 +303,11 @@ def test_colours(notebook: Notebook) -> None:
             found = page.evaluate(CONTRASTS)
             assert len(found) > 60
             assert [each for each in found if each[0] < 4.5] == [], (theme, tab)
+        notebook.kernel("pool.suspend()")
+        expect(page.get_by_role("button", name="Resume pool")).to_be_visible()
+        assert [each for each in page.evaluate(CONTRASTS) if each[0] < 4.5] == [], (theme, "suspended")
+        notebook.kernel("pool.resume()")
+        expect(page.locator(".bgp-status")).to_have_text("live")
 
     # Nothing moves for those who asked for that; in the system's own colours shapes and focus are still seen.
     moving = "() => document.getAnimations().filter((each) => each.effect.target.closest('.bgp')).length"

@@ -75,6 +75,7 @@ TEXTS = {
     "spaces": "  \u00a0\u3000 ",
 }
 
+HEARD = "(want) => (document.querySelector('.bgp-events pre')?.textContent ?? '').includes(want)"
 INCLUDES = "(want) => document.querySelector('.bgp-pane').textContent.includes(want)"
 
 #: Notices whatever a text might do, before anything of the page is loaded.
@@ -110,8 +111,13 @@ def attack(text):
         display({{**evil, "text/plain": text}}, raw=True)
         raise Boom(text)
     return body
+def hears(text):
+    def hear(event):
+        print(text)
+        display({{**evil, "text/plain": "end of " + text}}, raw=True)
+    return hear
 for text in texts:
-    worker = pool.new_worker(3600, attack(text), name=text, max_count=1, dispose=False)
+    worker = pool.new_worker(3600, attack(text), name=text, max_count=1, dispose=False, on_event=hears(text))
     worker.source = text
     worker.start()
 def tells(text):
@@ -217,6 +223,8 @@ def show_details(notebook: Notebook, label: str, text: str) -> None:
         expect(page.locator(".bgp-tab[aria-selected=true]")).to_have_text(tab.capitalize())
         expect(page.locator(".bgp-detail-name")).to_have_text(clean_text(text))
         poll(partial(page.evaluate, INCLUDES, want), f"{label!r} is shown as text in the tab {tab}", 10)
+        if tab == "output":
+            poll(partial(page.evaluate, HEARD, want), f"{label!r} is shown as what on_event printed", 10)
 
 
 def static_table(notebook: Notebook, page: Page, requests: list[str]) -> None:

@@ -277,6 +277,128 @@ def test_error_card_and_the_rate_of_updates(open_notebook: Open) -> None:
     assert [error for error in notebook.errors if "favicon" not in error] == []
 
 
+HELD = """
+%load_ext bgpool_jupyter
+import time
+from bgpool_jupyter import Panel, default_pool
+pool = default_pool()
+def hear(event):
+    print(f"<b>{event.kind.value}</b>")
+pool.new_worker(0.2, lambda: print("tick"), name="noted", dispose=False, on_event=hear).start()
+pool.new_worker(0.2, int, name="plain", dispose=False).start()
+pool.new_worker(3600, int, name="rests", dispose=False).start().pause()
+panel = Panel(pool)
+"""
+
+#: A cell that runs until it has seen the pool suspended and resumed, at most for a minute.
+SEES_BOTH = """
+seen, end = [False], time.time() + 60
+while time.time() < end and seen != [False, True, False]:
+    if pool.suspended != seen[-1]:
+        seen.append(pool.suspended)
+    time.sleep(0.01)
+print("BUSY-" + "ENDED", seen)
+"""
+
+
+def test_pool_is_suspended_and_resumed(open_notebook: Open) -> None:
+    notebook = open_panel(open_notebook, HELD, "print('BUSY-' + 'STARTED')", SEES_BOTH)
+    page = notebook.page
+    status, message = page.locator(".bgp-status"), page.locator(".bgp-message")
+    expect(status).to_have_text("live")
+
+    # While a cell runs, by the mouse: nothing begins, the head says so, and the same button ends it.
+    notebook.output("BUSY-STARTED")
+    page.get_by_role("button", name="Suspend pool").click()
+    expect(message).to_have_text("Suspended the pool")
+    expect(status).to_have_text("pool suspended")
+    expect(row(page, "plain").locator(".c-next")).to_have_text("held")
+    expect(row(page, "plain").locator(".c-state")).to_have_text("waiting")
+    row(page, "plain").get_by_role("button", name="Run now plain").click()
+    expect(message).to_have_text("Running now: 1; the pool is suspended, no run begins")
+    runs = row(page, "plain").locator(".c-runs")
+    before = int(runs.text_content() or "")
+    page.get_by_role("button", name="Resume pool").click()
+    expect(message).to_have_text("Resumed the pool; 1 worker stays paused")
+    expect(status).to_have_text("live")
+    expect(row(page, "rests").locator(".c-state")).to_have_text("paused")
+    poll(lambda: int(runs.text_content() or "") > before, "it runs again")
+    notebook.output("BUSY-ENDED [False, True, False]", 90)
+
+    # By keys: the button that has the focus keeps it, and means the other way.
+    hold = page.locator(".bgp-hold")
+    hold.focus()
+    page.keyboard.press("Enter")
+    expect(hold).to_have_accessible_name("Resume pool")
+    expect(hold).to_be_focused()
+    page.keyboard.press("Space")
+    expect(hold).to_have_accessible_name("Suspend pool")
+    expect(status).to_have_text("live")
+
+    # Held from elsewhere, in a narrow panel: what ends it is there, and hands the focus on when it goes.
+    notebook.kernel("pool.suspend()")
+    notebook.command("application:toggle-left-area")
+    page.set_viewport_size({"width": 500, "height": 900})
+    resume = page.get_by_role("button", name="Resume pool")
+    resume.focus()
+    page.keyboard.press("Enter")
+    expect(hold).to_be_hidden()
+    expect(page.get_by_role("grid", name="Workers")).to_be_focused()
+    expect(status).to_have_text("live")
+    assert [error for error in notebook.errors if "favicon" not in error] == []
+
+
+def test_to_suspend_many_workers_is_asked_about(open_notebook: Open) -> None:
+    """Also where few of them are shown: it holds all."""
+    more = "for _ in range(18): pool.new_worker(3600, int, name='more', dispose=False)\n"
+    notebook = open_panel(open_notebook, HELD + more)
+    page = notebook.page
+    status, hold = page.locator(".bgp-status"), page.locator(".bgp-hold")
+    expect(page.locator(".bgp-shown")).to_have_text("21 workers")
+    filter_by(page, "noted")
+    page.get_by_role("button", name="Suspend pool").click()
+    asked = "Suspend the pool? No run of its 21 workers begins before it is resumed."
+    expect(page.locator(".bgp-ask-text")).to_have_text(asked)
+    page.keyboard.press("Escape")
+    assert notebook.kernel("print(pool.suspended)") == "False"
+    page.get_by_role("button", name="Suspend pool").click()
+    page.locator(".bgp-ask").get_by_role("button", name="Suspend pool").click()
+    expect(status).to_have_text("pool suspended")
+    notebook.kernel("pool.close()")
+    expect(status).to_have_text("pool closed")
+    expect(hold).to_be_disabled()
+    assert [error for error in notebook.errors if "favicon" not in error] == []
+
+
+def test_output_has_what_on_event_printed(open_notebook: Open) -> None:
+    notebook = open_panel(open_notebook, HELD)
+    page = notebook.page
+    events = page.get_by_role("region", name="What on_event printed")
+    row(page, "noted").locator(".c-name").click()
+    expect(events.locator(".bgp-run-head")).to_have_text("on_eventwhat it printed")
+    expect(events.locator("pre")).to_contain_text("<b>registered</b>\n<b>started</b>\n")
+    runs = page.locator(".bgp-run:not(.bgp-events) .bgp-text")
+    expect(runs.first).to_have_text("tick\n")  # each under its own heading
+    assert page.locator(".bgp-pane .bgp-run").first.get_attribute("aria-label") == "What on_event printed"
+    assert events.locator("pre b").count() == 0
+    # It is kept fresh, its end is what is seen, and who has scrolled up in it stays there.
+    pool = "w = pool.find_workers('noted')[0]"
+    notebook.kernel(f"{pool}; w.on_event = lambda event: print('x\\n' * 200, event.kind.value); w.pause()")
+    expect(events.locator("pre")).to_contain_text("x\n paused\n")
+    box = events.locator(".bgp-printed")
+    assert box.evaluate("(node) => node.scrollTop") == 0
+    box.evaluate("(node) => node.scrollTo(0, -500)")
+    notebook.kernel("w.unpause()")
+    expect(events.locator("pre")).to_contain_text(" unpaused\n")
+    assert box.evaluate("(node) => node.scrollTop") < -100
+    # Of a worker that has none there is nothing.
+    row(page, "plain").locator(".c-name").click()
+    expect(page.locator(".bgp-detail-name")).to_have_text("plain")
+    expect(page.locator(".bgp-pane")).to_have_text("The latest runs printed nothing.")
+    expect(events).to_have_count(0)
+    assert [error for error in notebook.errors if "favicon" not in error] == []
+
+
 def test_hostile_text_stays_text(open_notebook: Open) -> None:
     notebook = open_panel(open_notebook)
     page = notebook.page
@@ -374,7 +496,7 @@ def test_kernel_that_cannot_hear_is_called_busy(open_notebook: Open) -> None:
     # Neither our way nor the front end's: what VS Code, Colab and ipykernel 6 do.
     deaf = "Panel(pool, busy_route=False)\npanel.comm._reply_subshell_for = lambda data, default: None"
     setup = SETUP.replace("Panel(pool)", deaf)
-    notebook = open_panel(open_notebook, setup, "import time; print('BUSY-' + 'STARTED'); time.sleep(4)")
+    notebook = open_panel(open_notebook, setup, "import time; print('BUSY-' + 'STARTED'); time.sleep(6)")
     page = notebook.page
     notebook.output("BUSY-STARTED")
     row(page, "poll-0").get_by_role("button", name="Stop poll-0").click()
@@ -382,7 +504,12 @@ def test_kernel_that_cannot_hear_is_called_busy(open_notebook: Open) -> None:
     expect(row(page, "poll-0").locator(".c-state")).to_contain_text("stop queued")
     filter_by(page, "poll-2*")  # filtering goes on
     expect(page.locator(".bgp-shown")).to_have_text("11 of 33 workers")
-    expect(page.locator(".bgp-message")).to_have_text("Stopped 1")
+    page.get_by_role("button", name="Suspend pool").click()
+    page.locator(".bgp-ask").get_by_role("button", name="Suspend pool").click()
+    expect(page.locator(".bgp-message")).to_have_text("kernel busy: Stop, Suspend pool queued")
+    expect(page.locator(".bgp-status")).to_have_text("live")  # it is not suspended yet
+    expect(page.locator(".bgp-message")).to_have_text("Suspended the pool")
+    expect(page.locator(".bgp-status")).to_have_text("pool suspended")
     assert notebook.kernel("print(pool.find_workers('poll-0')[0].running)") == "False"
 
 
@@ -415,7 +542,7 @@ def test_end_is_told(open_notebook: Open) -> None:
     rows(page).first.wait_for()
     expect(page.locator(".bgp-status")).to_have_text("live")
     notebook.kernel("pool.suspend()")
-    expect(page.locator(".bgp-status")).to_have_text("pool suspended: %bgpool resume")
+    expect(page.locator(".bgp-status")).to_have_text("pool suspended")
     notebook.kernel("pool.resume()")
     expect(page.locator(".bgp-status")).to_have_text("live")
     # One panel of two is closed, then all: nothing is left of them, and the kernel is as it was.
@@ -431,6 +558,7 @@ def test_end_is_told(open_notebook: Open) -> None:
     page.evaluate("() => { window.jupyterapp.shell.currentWidget.sessionContext.session.kernel.restart(); }")
     expect(page.locator(".bgp-status")).to_contain_text("kernel restarted")
     expect(page.locator(".bgp-bulk .v-stop")).to_be_disabled()
+    expect(page.locator(".bgp-hold")).to_be_disabled()
 
 
 def test_page_logic_in_the_browser(page: Page) -> None:

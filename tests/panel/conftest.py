@@ -36,6 +36,14 @@ class Wire:
     def command(self, verb: str, *ids: int) -> dict[str, Any]:
         """Let the page send a command, and return the answer."""
         self.say(kind="command", token="t1", verb=verb, ids=list(ids))
+        return self._answer()
+
+    def pool_command(self, verb: str) -> dict[str, Any]:
+        """Let the page send a command to the pool as a whole, and return the answer."""
+        self.say(kind="pool", token="t1", verb=verb)
+        return self._answer()
+
+    def _answer(self) -> dict[str, Any]:
         answer = self.sent[-1]
         assert (answer["kind"], answer["token"]) == ("answer", "t1")
         return answer

@@ -17,6 +17,16 @@ const states = [
   [{ status: "running", since: 96.8, progress: [null, "37 files"] }, ["running", "3.2 s"]],
   [{ status: "paused", since: 95, progress: [1, "10/10"] }, ["paused", "(running 5.0 s)"]],
 ];
+const dues = [
+  [{ status: "waiting", running: 1, next_run: 103.2 }, false, "in 3.2 s"],
+  [{ status: "waiting", running: 1, next_run: 103.2 }, true, "in 3.2 s"],
+  [{ status: "waiting", running: 1, next_run: 99 }, false, "now"],
+  [{ status: "waiting", running: 1, next_run: 99 }, true, "held"],
+  [{ status: "failed", running: 1, next_run: 99 }, true, "held"],
+  [{ status: "running", running: 1, next_run: 99 }, true, "–"],
+  [{ status: "paused", running: 1, next_run: 99 }, true, "–"],
+  [{ status: "stopped", running: 0, next_run: null }, true, "–"],
+];
 const marks = [
   [{}, { lints: "", orphan: "" }],
   [{ lints: [], orphan: "" }, { lints: "", orphan: "" }],
@@ -55,6 +65,7 @@ for (const [seconds, text] of spans) check(`span ${seconds}`, panel.formatSpan(s
 for (const [seconds, text] of countdowns) check(`countdown ${seconds}`, panel.formatCountdown(seconds), text);
 for (const [row, words] of states) check(`state ${row.status}`, panel.stateWords(row, 100), words);
 
+for (const [row, suspended, text] of dues) check(`due ${row.next_run}, ${row.status}, ${suspended}`, panel.nextText(row, 100, suspended), text);
 for (const [row, words] of marks) check("marks", panel.marksOf(row), words);
 for (const [row, failed] of failures) check(`failed: ${row.last_error}`, panel.hasFailed(row), failed);
 for (const [row, wrong] of troubles) check(`trouble: ${row.status}, ${row.last_error}`, panel.isInTrouble(row), wrong);
@@ -93,6 +104,13 @@ await new Promise((done) => setTimeout(done, 800));
 check("a late answer is told", store.pending.get(token).late, true);
 store.receive({ kind: "answer", token, ok: true, text: "Stopped 1" });
 check("answer", [store.pending.size, store.notice], [0, { text: "Stopped 1", ok: true }]);
+store.command("suspend", null);
+const whole = sent.at(-1).token;
+check("command to the pool", [sent.at(-1), store.isPending(1)], [{ kind: "pool", token: whole, verb: "suspend" }, null]);
+store.receive({ kind: "answer", token: whole, ok: true, text: "Suspended the pool" });
+check("and its answer", [store.pending.size, store.notice.text], [0, "Suspended the pool"]);
+store.command("stop", []);
+check("to no worker nothing is sent", [store.pending.size, sent.at(-1).token], [0, whole]);
 store.look(1);
 store.watchStack(null);
 check("no stack is asked for unless it is looked at", sent.at(-1), { kind: "look", client: store.client, id: 1 });
@@ -116,6 +134,7 @@ store.setRate(10);
 await new Promise((done) => setTimeout(done, 30));
 check("a dead panel's clock stands still", store.now(), last);
 store.command("stop", [1]);
+store.command("resume", null);
 check("a dead panel sends nothing", [store.connection, store.pending.size], ["restarted", 0]);
 store.close();
 

@@ -9,14 +9,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bgpool_jupyter.engine import PoolError
-from bgpool_jupyter.panel.commands import Command, Request, perform, read_message, read_view
+from bgpool_jupyter.panel.commands import Command, PoolCommand, Request, perform, read_message, read_view
 from bgpool_jupyter.testing import ManualPool
 
 GOOD = {"kind": "command", "token": "t", "verb": "stop", "ids": [1, 2]}
+POOL = {"kind": "pool", "token": "t", "verb": "resume"}
 
 
 def test_command_is_read() -> None:
     assert read_message(GOOD) == Command("t", "stop", (1, 2))
+
+
+@pytest.mark.parametrize("verb", ["suspend", "resume"])
+def test_pool_command_is_read(verb: str) -> None:
+    assert read_message({"kind": "pool", "token": "t", "verb": verb}) == PoolCommand("t", verb)
 
 
 def test_ids_named_twice_are_done_once() -> None:
@@ -48,7 +54,7 @@ def test_request_is_read(message: dict[str, Any], request_: Request) -> None:
         ("stop", "the message must be an object, not 'stop'"),
         ({}, "kind must be a text, not None"),
         ({"kind": []}, "kind must be a text, not list"),
-        ({"kind": "eval"}, "kind must be one of hello, keep, sleep, window, look, stack, command, not 'eval'"),
+        ({"kind": "eval"}, "kind must be one of hello, keep, sleep, window, look, stack, command, pool, not 'eval'"),
         ({"kind": "hello"}, "the message lacks the field 'client'; it must have client, kind"),
         ({"kind": "hello", "client": ""}, "client must have 1 to 64 characters, not 0"),
         ({"kind": "hello", "client": "x" * 65}, "client must have 1 to 64 characters, not 65"),
@@ -71,6 +77,15 @@ def test_request_is_read(message: dict[str, Any], request_: Request) -> None:
         (GOOD | {"ids": [None]}, "each of ids must be a whole number, not None"),
         (GOOD | {"ids": [1] * 100_001}, "ids must have at most 100,000 entries, not 100,001"),
         (GOOD | {"interval": 1}, "the message has the unknown field 'interval'; it may have ids, kind, token, verb"),
+        (GOOD | {"verb": "suspend"}, "verb must be one of start, pause, resume, run, stop, remove, not 'suspend'"),
+        (POOL | {"verb": "close"}, "verb must be one of suspend, resume, not 'close'"),
+        (POOL | {"verb": "stop"}, "verb must be one of suspend, resume, not 'stop'"),
+        (POOL | {"verb": ["suspend"]}, "verb must be a text, not list"),
+        (POOL | {"token": ""}, "token must have 1 to 64 characters, not 0"),
+        (POOL | {"token": 1}, "token must be a text, not 1"),
+        (POOL | {"ids": [1]}, "the message has the unknown field 'ids'; it may have kind, token, verb"),
+        ({"kind": "pool", "token": "t"}, "the message lacks the field 'verb'; it must have kind, token, verb"),
+        ({"kind": "pool", "verb": "resume"}, "the message lacks the field 'token'; it must have kind, token, verb"),
         ({"kind": "window", "client": "a", "ids": [1] * 101}, "ids must have at most 100 entries, not 101"),
         ({"kind": "look", "client": "a", "id": "1"}, "id must be a whole number, not '1'"),
         ({"kind": "stack", "client": "a", "id": True}, "id must be a whole number, not True"),
@@ -231,6 +246,51 @@ def test_remove(pool: ManualPool) -> None:
     assert do(pool, "remove", gone) == (False, "Removed 0 of 1; 1 no longer in the pool")
 
 
+def do_pool(pool: ManualPool, verb: str) -> tuple[bool, str]:
+    return perform(pool, PoolCommand("t", verb))
+
+
+def test_suspend_and_resume_the_pool(pool: ManualPool) -> None:
+    worker = pool.new_worker(10, lambda: None).start()
+    assert do_pool(pool, "suspend") == (True, "Suspended the pool")
+    assert pool.suspended
+    pool.clock.advance(60)
+    assert (worker.run_count, worker.status) == (0, "waiting")
+    assert do_pool(pool, "suspend") == (True, "The pool is suspended already")
+    assert do_pool(pool, "resume") == (True, "Resumed the pool")
+    assert not pool.suspended
+    pool.clock.advance(0)
+    assert worker.run_count > 0
+    assert do_pool(pool, "resume") == (True, "The pool is not suspended")
+
+
+def test_resumed_pool_leaves_paused_workers_paused(pool: ManualPool) -> None:
+    three(pool)
+    do(pool, "start")
+    do(pool, "pause", ids(pool)[0])
+    do_pool(pool, "suspend")
+    assert do_pool(pool, "resume") == (True, "Resumed the pool; 1 worker stays paused")
+    do(pool, "pause")
+    do_pool(pool, "suspend")
+    assert do_pool(pool, "resume") == (True, "Resumed the pool; 3 workers stay paused")
+    assert [worker.status for worker in pool.find_workers()] == ["paused"] * 3
+
+
+def test_what_waits_for_a_suspended_pool_is_said(pool: ManualPool) -> None:
+    three(pool)
+    pool.suspend()
+    held = "; the pool is suspended, no run begins"
+    assert do(pool, "start", *ids(pool)[:2]) == (True, f"Started 2{held}")
+    assert do(pool, "start") == (True, f"Started 1 of 3; 2 already started{held}")
+    assert do(pool, "run") == (True, f"Running now: 3{held}")
+    assert do(pool, "pause") == (True, "Paused 3")
+    assert do(pool, "resume") == (True, f"Resumed 3{held}")
+    assert do(pool, "resume") == (True, "Resumed 0 of 3; 3 not paused")
+    assert do(pool, "stop") == (True, "Stopped 3")
+    pool.resume()
+    assert do(pool, "start") == (True, "Started 3")
+
+
 def test_unknown_workers_are_counted(pool: ManualPool) -> None:
     three(pool)
     do(pool, "start")
@@ -244,3 +304,6 @@ def test_closed_pool_answers(pool: ManualPool) -> None:
     ok, text = do(pool, "start", *known)
     assert not ok
     assert text
+    for verb in ("suspend", "resume"):
+        assert do_pool(pool, verb) == (False, "the pool is closed")
+    assert not pool.suspended

@@ -17,7 +17,7 @@ import traitlets
 from jupyter_client.session import Session
 
 from bgpool_jupyter.panel import Panel, close_all
-from bgpool_jupyter.panel.commands import VERBS
+from bgpool_jupyter.panel.commands import POOL_VERBS, VERBS
 from bgpool_jupyter.testing import ManualPool
 
 #: Most characters of an answer.
@@ -93,12 +93,12 @@ def picture(pool: ManualPool, panel: Panel) -> dict[str, Any]:
     return {
         "workers": [(w.id, w.name, w.status, w.run_count, w.interval, w.source, dict(w.args)) for w in workers],
         "jobs": pool.jobs(),
-        "closed": (pool.closed, panel.comm is None),
+        "closed": (pool.closed, pool.suspended, panel.comm is None),
         "pool": (pool.name, pool.capture),
         "state": {name: value for name, value in panel.get_state().items() if name != "_first"},
         "layout": panel.layout.get_state(),
         "attributes": sorted(vars(panel)),
-        "verbs": dict(VERBS),
+        "verbs": (dict(VERBS), dict(POOL_VERBS)),
     }
 
 
@@ -137,6 +137,11 @@ LONE = "\ud800"
 def command(**fields: Any) -> dict[str, Any]:
     """Return a command that stops every worker, but for the fields given here."""
     return {"kind": "command", "token": "t", "verb": "stop", "ids": [1, 2, 3]} | fields
+
+
+def whole(**fields: Any) -> dict[str, Any]:
+    """Return a command that suspends the pool, but for the fields given here."""
+    return {"kind": "pool", "token": "t", "verb": "suspend"} | fields
 
 
 #: In the place of a message of the protocol: wrong types, missing fields, too much of everything.
@@ -192,6 +197,27 @@ CONTENTS: dict[str, Callable[[], Any]] = {
     "id-is-huge-and-negative": lambda: command(ids=[-HUGE]),
     "one-bad-id-of-three": lambda: command(ids=[1, 2, None]),
     "interval-beside": lambda: command(interval=1e-9),
+    "pool-verb-is-unknown": lambda: whole(verb="kill_jobs"),
+    "pool-verb-of-python": lambda: whole(verb="__class__"),
+    "pool-verb-of-workers": lambda: whole(verb="remove"),
+    "pool-verb-for-workers": lambda: command(verb="suspend"),
+    "pool-verb-is-close": lambda: whole(verb="close"),
+    "pool-verb-in-capitals": lambda: whole(verb="SUSPEND"),
+    "pool-verb-is-a-list": lambda: whole(verb=["suspend"]),
+    "pool-verb-is-an-object": lambda: whole(verb={"suspend": 1}),
+    "pool-verb-is-true": lambda: whole(verb=True),
+    "pool-verb-is-missing": lambda: {"kind": "pool", "token": "t"},
+    "pool-verb-is-long": lambda: whole(verb=LONG),
+    "pool-verb-is-deep": lambda: whole(verb=nested()),
+    "pool-token-is-missing": lambda: {"kind": "pool", "verb": "suspend"},
+    "pool-token-is-empty": lambda: whole(token=""),
+    "pool-token-is-long": lambda: whole(token=LONG),
+    "pool-token-cannot-be-encoded": lambda: whole(token=LONE),
+    "pool-with-ids": lambda: whole(ids=[1, 2, 3]),
+    "pool-with-a-name": lambda: whole(pool="other"),
+    "pool-with-a-client": lambda: whole(client="a"),
+    "pool-with-a-prototype": lambda: whole(__proto__={"verb": "suspend"}),
+    "pool-with-many-fields": lambda: whole(**{f"f{n}": n for n in range(10_000)}),
     "client-is-missing": lambda: {"kind": "hello"},
     "client-is-long": lambda: {"kind": "hello", "client": LONG},
     "client-is-an-object": lambda: {"kind": "keep", "client": {}},
@@ -360,6 +386,19 @@ def test_worker_of_another_pool_is_out_of_reach(page: Page, pool: ManualPool) ->
     assert pool.find_workers() == []
 
 
+def test_another_pool_is_not_suspended(page: Page, pool: ManualPool) -> None:
+    from bgpool_jupyter.testing import make_pool
+
+    with make_pool(name="other") as other:
+        page.custom(whole())
+        assert (pool.suspended, other.suspended) == (True, False)
+    page.custom(whole(verb="resume"))
+    texts = [answer["text"] for answer in page.answers()]
+    assert texts == ["Suspended the pool", "Resumed the pool; 1 worker stays paused"]
+    page.sent.clear()
+    works(pool, page)
+
+
 @pytest.mark.parametrize("kind", ["hello", "keep", "sleep"])
 def test_many_pages_take_no_room(page: Page, kind: str) -> None:
     for number in range(1000):
@@ -375,9 +414,11 @@ def test_message_after_close_does_nothing(pool: ManualPool, page: Page, caplog: 
     for make in CONTENTS.values():
         page.custom(make())
     page.custom(command(ids=[worker.id for worker in pool.find_workers()]))
+    page.custom(whole())
     page.custom({"kind": "hello", "client": "a"})
     page.say({"method": "update", "state": {"pattern": "x"}})
     page.say({"method": "request_state"})
+    assert not pool.suspended
     assert [(worker.name, worker.status) for worker in pool.find_workers()] == before
     assert page.panel.pattern == ""
     assert page.sent == []
@@ -392,6 +433,10 @@ def test_message_to_a_closed_pool_is_answered(pool: ManualPool, page: Page, capl
         page.custom(command(verb=verb, ids=ids))
         (answer,) = page.answers()
         assert 0 < len(answer["text"]) <= MOST_ANSWER
+    for verb in POOL_VERBS:
+        page.sent.clear()
+        page.custom(whole(verb=verb))
+        assert page.answers() == [{"kind": "answer", "token": "t", "ok": False, "text": "the pool is closed"}]
     assert logged(caplog) == ""
 
 

@@ -149,7 +149,22 @@ def test_open_detail_is_kept_fresh(pool: ManualPool, wire: Wire) -> None:
     pool.clock.advance(0)
     wire.panel.model.step()
     (detail,) = wire.take("detail")
-    assert detail["runs"][0]["note"] == "5"
+    assert (detail["runs"][0]["note"], detail["events"]) == ("5", None)
+    # What on_event prints is news too, without a run.
+    worker.on_event = lambda event: capture.output.write("stdout", f"heard {event.kind.value}\n")
+    capture = pool.capture = Capture()
+    worker.pause()
+    pool.run_due()
+    wire.panel.model.step()
+    (detail,) = wire.take("detail")
+    assert detail["events"]["text"] == "heard paused\n"
+    wire.panel.model.step()
+    assert wire.take("detail") == []
+    worker.unpause()
+    pool.run_due()
+    wire.panel.model.step()
+    (detail,) = wire.take("detail")
+    assert detail["events"]["text"].startswith("heard paused\nheard ")
     wire.say(kind="look", client="a", id=None)
     assert wire.panel.model.step() is False
 
@@ -301,6 +316,24 @@ def test_command_is_done_and_answered(pool: ManualPool, wire: Wire) -> None:
     assert worker.running is False
 
 
+def test_pool_is_suspended_and_resumed(pool: ManualPool, wire: Wire) -> None:
+    pool.new_worker(5, lambda: None, dispose=False).start()
+    wire.panel.model.step()
+    wire.say(kind="hello", client="a")
+    answer = wire.pool_command("suspend")
+    assert (answer["ok"], answer["text"]) == (True, "Suspended the pool")
+    wire.sent.clear()
+    wire.panel.model.step()
+    (delta,) = wire.take("delta")
+    assert delta["head"]["suspended"] is True
+    wire.panel.refresh = 0  # what a command did is seen all the same
+    assert wire.pool_command("resume")["text"] == "Resumed the pool"
+    wire.sent.clear()
+    wire.panel.model.step()
+    (delta,) = wire.take("delta")
+    assert delta["head"]["suspended"] is False
+
+
 @pytest.mark.parametrize(
     "data",
     [
@@ -313,6 +346,8 @@ def test_command_is_done_and_answered(pool: ManualPool, wire: Wire) -> None:
         {"method": "custom"},
         {"method": "custom", "content": None},
         {"method": "custom", "content": {"kind": "command", "token": "t", "verb": "exec", "ids": [1]}},
+        {"method": "custom", "content": {"kind": "pool", "token": "t", "verb": "close"}},
+        {"method": "custom", "content": {"kind": "pool", "token": "t", "verb": "suspend", "ids": []}},
         {"method": "custom", "content": {"id": "x", "kind": "anywidget-command", "name": "close", "msg": ""}},
         {"method": "update", "state": {"_esm": "alert(1)"}},
         {"method": "update", "state": {"_css": "* { display: none }"}},

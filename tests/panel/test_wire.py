@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from bgpool_jupyter.engine import BackgroundWorker, Retry, RunOutput
+from bgpool_jupyter.engine import BackgroundWorker, PoolEvent, Retry, RunOutput
 from bgpool_jupyter.panel import wire
 from bgpool_jupyter.testing import ManualPool
 
@@ -257,6 +257,52 @@ def test_detail_is_bounded(pool: ManualPool) -> None:
     assert sum(len(image) for run in detail["runs"] for image in run.get("images", ())) <= wire.DETAIL_IMAGES
 
 
+def test_detail_has_what_on_event_printed(pool: ManualPool) -> None:
+    recorder = Recorder()
+    pool.capture = recorder
+
+    def hear(event: PoolEvent) -> None:
+        assert recorder.current is not None
+        recorder.current.write("stdout", f"<b>{event.kind.value}</b>\n")
+        recorder.current.display({"text/plain": "<figure>", "image/png": "aGVsbG8="})
+
+    silent = pool.new_worker(1, lambda: None, dispose=False).start()
+    worker = pool.new_worker(1, lambda: None, on_event=hear, dispose=False)
+    pool.run_due()
+    detail = json.loads(json.dumps(wire.detail(worker)))
+    assert detail["events"] == {"text": "<b>registered</b>\n<figure>\n", "images": ["aGVsbG8="]}
+    assert (detail["runs"], detail["cut"]) == ([], False)
+    assert wire.detail(silent)["events"] is None
+    key = wire.detail_key(worker)
+    worker.on_event = None
+    assert wire.detail_key(worker) != key
+    assert wire.detail(worker)["events"] is None
+
+
+def test_what_on_event_printed_is_bounded_and_pushes_out_nothing(pool: ManualPool) -> None:
+    recorder = Recorder()
+    pool.capture = recorder
+
+    def say(text: str) -> None:
+        assert recorder.current is not None
+        recorder.current.write("stdout", text)
+        recorder.current.display({"image/png": "A" * 400_000})
+
+    def hear(event: PoolEvent) -> None:
+        say("e" * 20_000 + event.kind.value)
+
+    worker = pool.new_worker(1, lambda: say("x" * 50_000), on_event=hear, dispose=False).start()
+    pool.clock.advance(20)
+    detail = wire.detail(worker)
+    events = detail["events"]
+    assert detail["cut"] is True
+    assert events["text"].startswith("… ")
+    assert wire.EVENT_TEXT <= len(events["text"]) < wire.EVENT_TEXT + 100
+    assert len(detail["runs"][0]["text"]) >= wire.RUN_TEXT  # each has room of its own
+    images = [*events["images"], *(image for run in detail["runs"] for image in run.get("images", ()))]
+    assert 0 < sum(map(len, images)) <= wire.DETAIL_IMAGES
+
+
 def test_values_are_shown_only_when_plain(pool: ManualPool) -> None:
     class Hostile:
         def __repr__(self) -> str:
@@ -283,8 +329,23 @@ def test_detail_key_changes_with_what_is_shown(pool: ManualPool) -> None:
     pool.clock.advance(0)
     first = wire.detail_key(worker)
     assert first != fresh
+    kept = worker.history  # each look makes records of its own
+    assert wire.detail_key(worker) == first
+    assert len(kept) == 1
     pool.clock.advance(1)
     assert wire.detail_key(worker) != first
+
+
+def test_detail_key_changes_with_what_finished_prints(pool: ManualPool) -> None:
+    recorder = Recorder()
+    pool.capture = recorder
+    worker = pool.new_worker(1, lambda: recorder.current and recorder.current.write("stdout", "run\n")).start()
+    pool.clock.advance(0)
+    before = wire.detail_key(worker)
+    output = worker.history[-1].output
+    assert output is not None
+    output.write("stdout", "finished\n")
+    assert wire.detail_key(worker) != before
 
 
 def test_trend_marks_what_failed_and_what_was_overdue(pool: ManualPool) -> None:

@@ -186,6 +186,17 @@ export const VERBS = {
   remove: { label: "Remove", doing: "removing", icon: "trash", can: () => true },
 };
 
+/** What can be done to the pool as a whole, in the head: the one or the other. */
+export const POOL_VERBS = {
+  suspend: { label: "Suspend", name: "Suspend pool", doing: "suspending", icon: "pause", hint: "No run of any worker begins before the pool is resumed; none is paused for it" },
+  resume: { label: "Resume pool", name: "Resume pool", doing: "resuming", icon: "resume", hint: "The workers go on; those that were paused stay paused" },
+};
+
+/** Return the words of a command: of one to the pool, or to workers. */
+function wordsOf(command) {
+  return command.ids === null ? POOL_VERBS[command.verb] : VERBS[command.verb];
+}
+
 function isStarted(row) {
   return Boolean(row.running) || row.status === "paused";
 }
@@ -534,8 +545,9 @@ export class Store {
     this.changed("data");
   }
 
+  /** Send a command to the workers with these ids, or to the pool (null). */
   command(verb, ids) {
-    if (!ids.length || this.connection === "restarted") return;
+    if (ids?.length === 0 || this.connection === "restarted") return;
     const token = `${this.client}-${++this.tokens}`;
     const command = { verb, ids, late: false };
     command.timer = setTimeout(() => {
@@ -544,7 +556,7 @@ export class Store {
     }, ANSWER_LATE);
     this.pending.set(token, command);
     this.notice = null;
-    this.send({ kind: "command", token, verb, ids });
+    this.send(ids === null ? { kind: "pool", token, verb } : { kind: "command", token, verb, ids });
     this.changed("status");
   }
 
@@ -564,7 +576,7 @@ export class Store {
   }
 
   isPending(id) {
-    for (const command of this.pending.values()) if (command.ids.length < 50 && command.ids.includes(id)) return command;
+    for (const command of this.pending.values()) if (command.ids?.length < 50 && command.ids.includes(id)) return command;
     return null;
   }
 
@@ -720,9 +732,15 @@ class View {
     this.statusText = make("span");
     this.status.append(make("span", "bgp-dot"), this.statusText);
     const live = make("span", "bgp-live");
-    live.append(this.status, this.buildRate());
+    live.append(this.status, this.buildHold(), this.buildRate());
     head.append(this.title, this.poolName, make("span", "bgp-space"), this.threads, live);
     return head;
+  }
+
+  /** One button for both ways: it has the focus still when it means the other one. */
+  buildHold() {
+    this.holdNode = button("bgp-button bgp-hold", POOL_VERBS.suspend.label, "pause", () => this.requestPool(this.poolVerb()));
+    return this.holdNode;
   }
 
   /** What screen readers say when a worker fails; it is not seen, since the row and the chip show it. */
@@ -1095,11 +1113,29 @@ class View {
       this.store.command(verb, ids);
       return;
     }
-    this.asking = { verb, ids };
     const row = this.store.rows.get(ids[0]);
     const what = ids.length === 1 && row ? `“${row.label}”` : plural(ids.length, "worker");
-    setText(this.askText, verb === "remove" ? `Remove ${what}? A removed worker is stopped and leaves the pool.` : `${VERBS[verb].label}: ${what}?`);
-    setText(this.askYes, describe(this.asking));
+    this.ask({ verb, ids }, verb === "remove" ? `Remove ${what}? A removed worker is stopped and leaves the pool.` : `${VERBS[verb].label}: ${what}?`);
+  }
+
+  poolVerb() {
+    return this.store.head.suspended ? "resume" : "suspend";
+  }
+
+  /** Suspend or resume the pool. It is more than what is shown: to hold many workers is asked about first. */
+  requestPool(verb) {
+    const count = this.store.rows.size;
+    if (verb === "resume" || count <= ASK_ABOVE) {
+      this.store.command(verb, null);
+      return;
+    }
+    this.ask({ verb, ids: null }, `Suspend the pool? No run of its ${plural(count, "worker")} begins before it is resumed.`);
+  }
+
+  ask(command, text) {
+    this.asking = command;
+    setText(this.askText, text);
+    setText(this.askYes, describe(command));
     this.askBar.hidden = false;
     this.askYes.focus();
   }
@@ -1322,6 +1358,7 @@ class View {
     const [kind, text] = this.connection();
     setAttribute(this.status, "data-kind", kind);
     setText(this.statusText, text);
+    this.drawHold();
     const rate = String(this.get("refresh") ?? 4);
     if (this.rate.value !== rate) this.rate.value = rate;
     this.root.classList.toggle("is-dead", kind === "dead" || kind === "closed");
@@ -1332,7 +1369,7 @@ class View {
       message = `kernel busy: ${late.map(describe).join(", ")} queued`;
       tone = "late";
     } else if (store.pending.size) {
-      message = [...store.pending.values()].map((command) => `${VERBS[command.verb].doing} …`).join(" ");
+      message = [...store.pending.values()].map((command) => `${wordsOf(command).doing} …`).join(" ");
       tone = "pending";
     } else if (store.notice) {
       message = store.notice.text;
@@ -1341,6 +1378,18 @@ class View {
     setText(this.message, message);
     this.message.title = message;
     setAttribute(this.message, "data-tone", tone);
+  }
+
+  drawHold() {
+    const { store, holdNode } = this;
+    const verb = this.poolVerb();
+    const { label, name, icon: shape, hint } = POOL_VERBS[verb];
+    setAttribute(holdNode, "data-verb", verb);
+    setIcon(holdNode.querySelector("svg"), shape);
+    setText(holdNode.querySelector(".bgp-label"), label);
+    setAttribute(holdNode, "aria-label", name); // begins as what is seen
+    setAttribute(holdNode, "title", hint);
+    holdNode.disabled = !store.fields || store.connection === "restarted" || store.head.closed;
   }
 
   connection() {
@@ -1354,7 +1403,7 @@ class View {
       return ["resync", `kernel busy, no news for ${formatSpan(silent / 1000)}`];
     }
     if (this.store.frozen !== null) return ["held", `as it was at ${formatClock(this.store.frozen)}`];
-    if (head.suspended) return ["held", "pool suspended: %bgpool resume"];
+    if (head.suspended) return ["held", "pool suspended"];
     return ["live", "live"];
   }
 
@@ -1475,7 +1524,7 @@ class View {
     setText(slot.age, width === "wide" ? wide : (!pending && row.status === "running" && shareText(row)) || brief);
     const said = row.progress?.[1];
     slot.cells.state.title = [age ? `${word} ${age}` : word, said].filter(Boolean).join(" · ");
-    const next = nextText(row, now);
+    const next = nextText(row, now, this.store.head.suspended);
     setText(cells.next, width === "narrow" ? next.replace(/ (min|h|d) .*/, " $1") : next);
     const ghost = this.store.connection === "restarted" || this.store.head.closed;
     slot.actions.forEach((action, at) => {
@@ -1615,11 +1664,13 @@ class View {
     }
     this.paneKey = key;
     const top = same ? this.pane.scrollTop : 0;
+    const printed = same ? this.pane.querySelector(".bgp-printed")?.scrollTop ?? 0 : 0;
     const verb = same && this.pane.contains(document.activeElement) ? document.activeElement.dataset.verb : undefined;
     const waits = tab === "stack" ? !stack : !detail;
     const parts = waits ? [make("p", "bgp-hint", "Waiting for the kernel …")] : this.paneParts(tab, detail, row, stack);
     this.pane.replaceChildren(...parts);
     this.pane.scrollTop = top;
+    if (printed) this.pane.querySelector(".bgp-printed")?.scrollTo(0, printed);
     if (verb) [...this.pane.querySelectorAll("[data-verb]")].find((node) => node.dataset.verb === verb)?.focus({ preventScroll: true });
   }
 
@@ -1638,8 +1689,9 @@ class View {
     if (tab === "runs") return detail.runs.length || detail.current ? [runTable(detail)] : [make("p", "bgp-hint", "Not run yet.")];
     const runs = [...(detail.current ? [detail.current] : []), ...detail.runs];
     const loud = runs.filter((run) => run.text || run.images?.length || run === detail.current);
-    if (!loud.length) return [make("p", "bgp-hint", detail.captures ? "The latest runs printed nothing." : "Output is not captured in this pool.")];
-    const parts = loud.map(outputOf);
+    const parts = detail.events ? [eventsOf(detail.events)] : [];
+    if (loud.length) parts.push(...loud.map(outputOf));
+    else parts.push(make("p", "bgp-hint", detail.captures ? "The latest runs printed nothing." : "Output is not captured in this pool."));
     if (detail.cut) parts.push(make("p", "bgp-hint", "Older output is not shown. All of it: %bgpool log NAME"));
     return parts;
   }
@@ -1706,6 +1758,7 @@ function compare(a, b) {
 }
 
 function describe(command) {
+  if (command.ids === null) return POOL_VERBS[command.verb].name;
   return command.ids.length === 1 ? VERBS[command.verb].label : `${VERBS[command.verb].label} ${command.ids.length.toLocaleString("en")}`;
 }
 
@@ -1725,11 +1778,12 @@ export function shareText(row) {
   return typeof share === "number" ? `${(share * 100).toFixed(0)} %` : "";
 }
 
-function nextText(row, now) {
+/** Return when the next run is due. What is due in a suspended pool is not about to begin. */
+export function nextText(row, now, suspended = false) {
   if (row.next_run === null || row.next_run === undefined || row.status === "paused" || !row.running) return "–";
   const left = row.next_run - now;
   if (left < 0.1 && row.status === "running") return "–";
-  return formatCountdown(left);
+  return suspended && left < 0.1 ? "held" : formatCountdown(left);
 }
 
 function luminance(color) {
@@ -1879,14 +1933,34 @@ function runTitle(run) {
 function outputOf(run) {
   const block = make("div", "bgp-run");
   block.append(runTitle(run));
-  if (run.text) block.append(make("pre", "bgp-text", run.text));
-  for (const data of run.images ?? []) {
+  block.append(...printedBy(run, `run ${run.number}`));
+  return block;
+}
+
+/** Return what was printed and displayed, as text and pictures. */
+function printedBy({ text, images }, whose) {
+  const parts = text ? [make("pre", "bgp-text", text)] : [];
+  for (const data of images ?? []) {
     if (!/^[A-Za-z0-9+/=\s]*$/.test(data)) continue;
     const image = make("img", "bgp-image");
-    image.alt = `picture of run ${run.number}`;
+    image.alt = `picture of ${whose}`;
     image.src = `data:image/png;base64,${data}`;
-    block.append(image);
+    parts.push(image);
   }
+  return parts;
+}
+
+/** Show what on_event printed, above the runs: it is of none of them. Its end is seen first, as their latest is. */
+function eventsOf(events) {
+  const block = make("section", "bgp-run bgp-events");
+  block.setAttribute("aria-label", "What on_event printed");
+  const head = make("div", "bgp-run-head");
+  head.append(make("b", "", "on_event"), make("span", "", "what it printed"));
+  const printed = make("div", "bgp-printed");
+  const content = make("div");
+  content.append(...printedBy(events, "on_event"));
+  printed.append(content);
+  block.append(head, printed);
   return block;
 }
 
