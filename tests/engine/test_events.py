@@ -379,6 +379,7 @@ class Interleaved:
         self.scheduled = []
         self.put()
         before = sys.gettrace()
+        sys._getframe().f_trace_opcodes = True  # Python 3.12 asks for it before settrace(), or tells of no step at all
         sys.settrace(self.trace)
         try:
             self.subscription.execute()
