@@ -28,7 +28,7 @@ def _duration(what: str, *, zero: bool = False) -> Callable[[str], float]:
 
 
 def _cron(text: str) -> str:
-    if len(text.split()) not in {5, 6}:
+    if any(len(part.split()) not in {5, 6} for part in text.split("|")):
         raise ValueError(f'{text!r} has not five fields; put all of them in quotes, as in --cron "*/5 * * * *"')
     Cron(text, "UTC")
     return text
@@ -99,7 +99,8 @@ WORKER = MagicParser(
         _NAME,
         Option(
             "cron",
-            'run when this cron expression says, as in "*/5 9-17 * * mon-fri"; there is no INTERVAL then',
+            'run when this cron expression says, as in "*/5 9-17 * * mon-fri", or one of several with | in between; '
+            "there is no INTERVAL then",
             "EXPR",
             convert=_cron,
         ),

@@ -56,6 +56,39 @@ class TestCron:
             "25 03:00",
         ]
 
+    def test_several_expressions_in_one(self, pool):
+        at(pool, 2026, 11, 20, 8, 0)  # a Friday
+        cron = Cron("0 9 * * * | 30 17 * * fri| 0 9 * * mon", "Europe/Berlin")
+        worker = pool.new_worker(cron, lambda: None).start()
+        pool.clock.advance(4 * 86400)
+        assert starts(worker) == ["20 09:00", "20 17:30", "21 09:00", "22 09:00", "23 09:00"]
+        assert worker.missed_count == 0
+        assert cron.explain() == "At 09:00 every day; at 17:30 on Friday; at 09:00 on Monday"
+        assert worker.schedule == "cron 0 9 * * * | 30 17 * * fri| 0 9 * * mon Europe/Berlin"
+
+    def test_several_expressions_in_the_hour_that_comes_twice(self, pool):
+        at(pool, 2026, 10, 25, 1, 0)
+        worker = pool.new_worker(Cron("15 2 * * * | */30 * * * *", BERLIN), lambda: None).start()
+        pool.clock.advance(3.1 * 3600)
+        assert starts(worker) == ["25 01:30", "25 02:00", "25 02:15", "25 02:30", "25 02:00", "25 02:30", "25 03:00"]
+
+    def test_several_expressions_come_in_the_order_of_time_and_not_of_the_clock(self, pool):
+        at(pool, 2026, 10, 25, 2, 45)
+        worker = pool.new_worker(Cron("50 * * * * | 10 * * * *", BERLIN), lambda: None).start()
+        pool.clock.advance(2 * 3600)
+        assert starts(worker) == ["25 02:50", "25 02:10", "25 02:50", "25 03:10"]
+
+    @pytest.mark.parametrize("expression", ["45 2 * * *", "45 2 * * * | 50 2 * * *"])
+    def test_who_is_started_in_the_second_of_two_equal_hours_waits_for_the_next_day(self, pool, expression):
+        begin = datetime(2026, 10, 25, 2, 20, tzinfo=BERLIN, fold=1)
+        pool.clock.set_wall(begin.timestamp())
+        cron = Cron(expression, BERLIN)
+        worker = pool.new_worker(cron, lambda: None).start()
+        assert worker.next_run_time == datetime(2026, 10, 26, 2, 45, tzinfo=BERLIN).timestamp()
+        assert cron.preview(1, begin)[0].day == 26
+        pool.clock.advance(3600)
+        assert worker.run_count == 0
+
     def test_slots_that_pass_are_counted_as_missed(self, pool):
         at(pool, 2026, 11, 20, 8, 0)
         worker = pool.new_worker(Cron("*/10 * * * *", BERLIN), lambda: pool.clock.sleep(1500), max_count=2).start()
@@ -134,6 +167,12 @@ class TestCron:
                 ArgumentValueError,
                 "expression '.*' is no cron expression: wrong number of fields; give minute",
             ),
+            (
+                ("0 9 * * * | no",),
+                ArgumentValueError,
+                "expression 'no' is no cron expression: wrong number of fields; give minute",
+            ),
+            (("0 9 * * * |",), ArgumentValueError, "expression '' is no cron expression: wrong number of fields; give"),
             ((5,), ArgumentTypeError, "expression must be a str, not int 5; give for example"),
             (("* * * * *", "Mars/Base"), ArgumentValueError, "timezone 'Mars/Base' is not known; give a name such as"),
             (("* * * * *", "../etc/passwd"), ArgumentValueError, "timezone '../etc/passwd' is not known; give a name"),

@@ -16,6 +16,7 @@ LINES = [
     "%bgactor -n 'at it' --at 2126-11-22T14:30Z -- -1",
     "%%bgworker -n body 2h\nif True:\n    print('''three \"quotes\"''', r'\\d')\n\n# a comment with '\n1",
     "%%bgactor -n single\n1",
+    "%bgworker -n both --cron '30 9 * * mon-fri | 0 11 * * sat' --tz Europe/Berlin 1",
     "%bgworker -n from --at 2126-11-22T14:30Z --fixed-delay 5m 1",
     "%%bgworker -n since --at 2026-11-22T14:30Z 5m\n1",
     "%bgworker -n late --max-lateness 1m30s 1h 1",

@@ -77,7 +77,7 @@ def test_what_was_written_is_loaded_and_runs_alike(notebook, folder, capsys, ext
     assert [worker.run_count for worker in workers] == [0] * len(before), "nothing runs by itself"
     notebook.run("%bgpool resume")
     notebook.advance(120)
-    later = ["at it", "from", "late-once", "cron"]
+    later = ["at it", "both", "from", "late-once", "cron"]
     assert [worker.name for worker in workers if not worker.run_count] == later, "their time has not come"
     assert [look(worker) for worker in workers if worker.run_count] == [each for each in before if each[0] not in later]
 
