@@ -253,7 +253,7 @@ class Machine:
             return
         worker._state = next_state(worker._state, "pause", worker._name)
         if worker._start is not None:
-            worker._start.now = False
+            worker._start.now = worker._start.asked = False
         self._note(worker, EventKind.PAUSED)
 
     def _unpause(self, worker: BackgroundWorker, *, immediately: bool) -> None:
@@ -267,7 +267,8 @@ class Machine:
             worker.skipped_count += start.resume(now, self.clock.time(), worker._interval)
         start.failures = 0
         worker.pause_reason = ""
-        start.now = (start.now or immediately) and (own_run or not self._takes_slot(worker, start, now))
+        start.asked = start.now or immediately
+        start.now = start.asked and (own_run or start.is_early(now))  # as in _run_now()
         worker._state = next_state(worker._state, "unpause in flight" if own_run else "unpause", worker._name)
         self._deadlines.cancel(worker)
         self._note(worker, EventKind.UNPAUSED)
@@ -279,18 +280,11 @@ class Machine:
         start, now = worker._start, self.clock.monotonic()
         if start.wall is not None:
             start.look_at_wall(now, self.clock.time())
-        start.now = worker._state is not WorkerState.WAITING or not self._takes_slot(worker, start, now)
+        # A slot that is due is what runs at once: with a run beside it there would be two.
+        start.now = worker._state is not WorkerState.WAITING or start.is_early(now)
+        start.asked = True
         self._deadlines.cancel(worker)
         self._hub.changed(worker.id)
-
-    def _takes_slot(self, worker: BackgroundWorker, start: Start, now: float) -> bool:
-        """Return whether a run at once is that of a slot that is due: with one beside it there would be two."""
-        return not start.is_early(now) and not self._is_too_late(worker, start, now)
-
-    def _is_too_late(self, worker: BackgroundWorker, start: Start, now: float) -> bool:
-        """Return whether the slot that comes next is to be dismissed."""
-        most = worker._max_lateness
-        return most is not None and start.retry_at is None and start.lateness(now, self.clock.time()) > most
 
     def _settle(self, worker: BackgroundWorker) -> None:
         """Derive queue entry, `finished` and membership from the worker's state. May be called again at any time."""
@@ -378,9 +372,14 @@ class Machine:
             next_state(worker._state, "reschedule", worker._name)
             return
         self._unpause(worker, immediately=False)
-        start.moved = due
-        if not (isinstance(worker._busy, RunningRun) and worker._busy.start is start):  # else its end will see to it
-            start.due, start.wall, start.jitter, start.retry_at = due, None, 0.0, None
+        now = self.clock.monotonic()
+        due = max(due, now)  # an instant that has passed is now, and no run is late for it
+        if start.retry_at is not None:
+            start.retry_at = due  # it stays the retry of its run: the slots are as they were
+        else:
+            start.moved = due
+            if not (isinstance(worker._busy, RunningRun) and worker._busy.start is start):  # else its end sees to it
+                start.move(now, self.clock.time())
         self._deadlines.cancel(worker)
         self._hub.changed(worker.id)
 

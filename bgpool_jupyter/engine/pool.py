@@ -175,9 +175,11 @@ class WorkerPool(Runner):
             Count of failed runs in a row, at least 1, after which the worker pauses itself and says why
             (:attr:`BackgroundWorker.pause_reason`); None for no limit.
         max_lateness
-            Seconds, greater than 0, by which a run may begin late at most, as after a sleep of the machine or where
-            no thread is free. A slot that would begin later is dismissed and counted as missed, also with
-            `run_past_events`. Runs on request and retries always begin. None for no limit.
+            Seconds, greater than 0, by which a run may begin late at most. A slot that would begin later is dismissed
+            and counted as missed, also with `run_past_events`: where the pool was suspended, no thread was free, or,
+            with a :class:`Cron` or `at`, the machine slept. (Intervals count the seconds in which it is awake: the
+            monotonic clock of Linux stands still meanwhile. A wall clock that jumps is noticed within a minute.) Runs
+            on request and retries always begin. None for no limit.
         keep_frames
             Whether the exception of the last run that failed is kept with its frames, and with them all their
             data, for a debugger (:attr:`BackgroundWorker.kept_error`).
@@ -210,7 +212,7 @@ class WorkerPool(Runner):
             callback=check_callable(callback, "callback"),
             interval=seconds,
             cron=cron,
-            at=self._check_first(at, cron, delayed=delayed),
+            at=self._check_first(at, cron, until, delayed=delayed),
             jitter=chance,
             until=self._check_until(until),
             timeout=check_timeout_setting(timeout, "timeout"),
@@ -306,8 +308,7 @@ class WorkerPool(Runner):
             data=data,
         )
 
-    @staticmethod
-    def _check_first(at: object, cron: Cron | None, *, delayed: bool) -> float | None:
+    def _check_first(self, at: object, cron: Cron | None, until: object, *, delayed: bool) -> float | None:
         if at is None:
             return None
         instant = check_instant(at)
@@ -316,6 +317,10 @@ class WorkerPool(Runner):
             raise ArgumentValueError(message)
         if delayed:
             message = f"at={at!r} and start_with_delay=True cannot both be given; leave one of them out"
+            raise ArgumentValueError(message)
+        end = self._check_until(until)
+        if end is not None and instant > end:
+            message = f"at={at!r} is after until={until!r}, so that no run would begin; give an earlier one"
             raise ArgumentValueError(message)
         return instant
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from copy import copy
 from itertools import count
 
 from .cron import Cron
@@ -36,30 +37,41 @@ def if_started(first: float, interval: float | None, cron: Cron | None) -> Itera
 
 
 def of_start(
-    start: Start, *, now: float, wall: float, interval: float, in_flight: bool, paused: bool
+    start: Start, *, now: float, wall: float, interval: float, most: float | None, in_flight: bool, paused: bool
 ) -> Iterator[float]:
     """Yield the instants (UTC epoch seconds) at which the runs of a start are to come; each is taken to need no time.
 
     Parameters
     ----------
     start
-        The start; it is only read.
+        The start; it is not changed.
     now, wall
         This moment, in monotonic and in UTC epoch seconds.
     interval
         The worker's present interval in seconds, which may differ from the one that the start began with.
+    most
+        The worker's max_lateness in seconds.
     in_flight
         Whether a run of it is in flight, which does not count.
     paused
         Whether it is paused; the instants are those that come if it went on now.
     """
+    start = copy(start)  # moved on as the pool would do it
+    if start.wall is not None and (start.wall <= wall or start.moved is not None):
+        start.reach(now + (start.wall - wall))
     schedule = start.schedule
+    resumes = paused and not isinstance(schedule, Once)  # then no slot that passed is waited for
+    if not in_flight and not resumes and start.is_too_late(now, wall, most):
+        if isinstance(schedule, Once):
+            return
+        start.dismiss(now, wall, interval, 0.0, most or 0.0)
+        schedule = start.schedule
     if isinstance(schedule, CronTimes):
         yield from _of_cron(start, schedule, now, wall, in_flight=in_flight, paused=paused)
         return
     if isinstance(schedule, Once):
         dues = _of_once(start, now, wall, in_flight=in_flight)
-    elif start.wall is not None and start.wall > wall:
+    elif start.wall is not None:
         grid = schedule._replace(first=now + (start.wall - wall), interval=interval)
         dues = _before_first(grid, _asked_for(start, now, in_flight=in_flight))
     elif isinstance(schedule, FixedDelay):
@@ -173,7 +185,7 @@ def _of_grid(
     if moved is not None:
         first = moved if asked is None else max(asked, moved)
         yield first
-        k += not (start.beside and start.attempt > 1 and not in_flight)  # a retry beside the grid that was moved
+        k += 1
     passed = now if first is None else max(first, now)
     after_pause = paused and not in_flight and start.due < now and start.retry_at is None
     grid, origin = schedule, start.index

@@ -13,7 +13,7 @@ from .facts import WorkerFacts
 from .lints import LOOKED_AT, Lint, lints
 from .previews import if_started, of_start
 from .runs import FAILED, RunningRun, RunRecord
-from .schedule import CronTimes, FixedRate, duration_text
+from .schedule import CronTimes, duration_text
 from .snapshots import WorkerSnapshot
 from .stacks import stack_text
 from .starts import Start
@@ -88,8 +88,8 @@ class WorkerReadings(WorkerFacts):
 
         For a worker that is started these are its own next slots, what work_now() or a retry puts before them
         included; for one that is paused, those that come if it went on now. For any other they are those that
-        would come if it were started now. A run is taken to need no time, and jitter is left out. `until` and
-        `max_count` are honoured.
+        would come if it were started now. A run is taken to need no time, and jitter is left out. `until`,
+        `max_count` and `max_lateness` are honoured.
 
         Raises
         ------
@@ -112,6 +112,7 @@ class WorkerReadings(WorkerFacts):
                 now=self._host.monotonic(),
                 wall=wall,
                 interval=self._interval,
+                most=self._max_lateness,
                 in_flight=in_flight,
                 paused=state is WorkerState.PAUSED,
             )
@@ -126,18 +127,17 @@ class WorkerReadings(WorkerFacts):
             return if_started(wall + self._delay if self._at is None else max(wall, self._at), None, None)
         if self.cron is not None:
             return if_started(wall, None, self.cron)
-        first = self._first_slot(wall)
-        if first is None:
+        if self._at is not None:
+            first = self._first_slot(self._at, wall)
+        else:
             first = wall + self._interval if self._start_with_delay else wall
         return if_started(first, self._interval, None)
 
-    def _first_slot(self, wall: float) -> float | None:
-        """Return the first slot of a start at `wall` where `at` says it (UTC epoch seconds), otherwise None."""
-        at = self._at
-        if at is None or at >= wall:
+    def _first_slot(self, at: float, wall: float) -> float:
+        """Return the first slot of a start at `wall` where a slot is one at `at`, all in UTC epoch seconds."""
+        if at >= wall:
             return at
-        grid = FixedRate(at, self._interval)
-        return grid.slot(grid.index_from(wall)) if self._run_on_time else None
+        return wall + (at - wall) % self._interval if self._run_on_time else wall
 
     @property
     def history(self) -> list[RunRecord]:

@@ -28,7 +28,7 @@ from .recorder import Recorder
 from .retry import Retry
 from .runs import ENDED, FAILED, ErrorInfo, RunningRun, RunRecord, outside
 from .runs import STOPPED as WAS_STOPPED
-from .schedule import CronTimes, duration_text
+from .schedule import CronTimes, Once, duration_text
 from .starts import Start
 from .states import ACTIVE, PAUSED, RUNNING, STOPPED, STOPPING, WAITING, next_state
 from .worker import BackgroundWorker
@@ -251,14 +251,14 @@ class Runner(Machine):
         if self._is_over(worker, start):
             self._stop(worker)
             return False
-        now = self.clock.monotonic()
-        if start.now or not self._is_too_late(worker, start, now):
+        most, now, wall = worker._max_lateness, self.clock.monotonic(), self.clock.time()
+        if not start.is_too_late(now, wall, most) or most is None:
             return True
-        wall, most = self.clock.time(), worker._max_lateness or 0.0
         text = f"{duration_text(start.lateness(now, wall))} late, at most {duration_text(most)}"
-        worker.missed_count += start.dismiss(now, wall, worker._interval, worker._jitter, most)
+        only = isinstance(start.schedule, Once)
+        worker.missed_count += 1 if only else start.dismiss(now, wall, worker._interval, worker._jitter, most)
         self._note(worker, EventKind.MISSED, text)
-        if start.due == math.inf or not self._is_before_until(worker, start, now, wall):
+        if only or not self._is_before_until(worker, start, now, wall):
             self._stop(worker)
         return False
 

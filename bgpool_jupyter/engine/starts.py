@@ -116,6 +116,7 @@ class Start:
     """
 
     __slots__ = (
+        "asked",
         "attempt",
         "beside",
         "call",
@@ -183,6 +184,8 @@ class Start:
         self.moved: float | None = None
         #: work_now() or unpause(immediately=True) asked for a run at once.
         self.now = False
+        #: The same, until a run begins, also where that is one of a slot which was due: it begins however late it is.
+        self.asked = False
         #: The end was noted and `finished` was queued.
         self.ended = False
         #: `finished` was taken up by a thread.
@@ -195,9 +198,9 @@ class Start:
         return left
 
     def reach(self, first: float) -> None:
-        """Note that the wall clock has reached the first slot of a grid; from there on the monotonic clock counts.
+        """Lay the grid whose first slot was an instant of the wall clock at `first`, one of the monotonic clock.
 
-        `first` is the instant of that slot. A clock that is set later moves no slot.
+        From there on that one counts: a clock that is set later moves no slot.
         """
         if isinstance(self.schedule, FixedRate | FixedDelay):
             self.schedule = self.schedule._replace(first=first)
@@ -225,6 +228,10 @@ class Start:
         """Return the seconds since the instant of the next slot; less than 0 where that is still to come."""
         return (now - self.due if self.wall is None else wall_now - self.wall) - self.jitter
 
+    def is_too_late(self, now: float, wall_now: float, most: float | None) -> bool:
+        """Return whether the next run is that of a slot that is more than `most` seconds late, and not asked for."""
+        return most is not None and not self.asked and self.retry_at is None and self.lateness(now, wall_now) > most
+
     def is_early(self, now: float) -> bool:
         """Return whether what comes next without work_now() is not due yet, so that a run at once is one beside it."""
         if self.retry_at is not None:
@@ -236,11 +243,10 @@ class Start:
         waits = self.state is WAITING  # the common case, without the look-up
         self.state = RUNNING if waits else next_state(self.state, "begin", name)
         if self.retry_at is None:
-            # A retry that was moved is still that of its run, beside the grid or not.
-            self.beside = self.now or (self.beside and self.attempt > 1)
+            self.beside = self.now
             if not self.now:
                 self.moved = None
-        self.now = False
+        self.now = self.asked = False
         self.retry_at = None
 
     def next_slot(self) -> float | None:
@@ -271,8 +277,15 @@ class Start:
         # Beside the grid before what was moved: the slot that was moved is still to come, and keeps its number.
         missed = 0 if self.beside and self.moved is not None else self._advance(end, wall_end, interval)
         if self.moved is not None:
-            self.due, self.wall, self.jitter = self.moved, None, 0.0
+            self.move(end, wall_end)
         return missed
+
+    def move(self, now: float, wall_now: float) -> None:
+        """Put the next run to the instant `moved`; the slots after it are as they were."""
+        if self.wall is not None:
+            self.reach(now + (self.wall - wall_now))
+        if self.moved is not None:
+            self.due, self.wall, self.jitter = self.moved, None, 0.0
 
     def dismiss(self, now: float, wall_now: float, interval: float, jitter: float, most: float) -> int:
         """Leave out the next slot, and what is more than `most` seconds late after it; return how many these are."""
@@ -283,6 +296,10 @@ class Start:
             index = max(self.index, schedule.index_from(now - most))
             missed += index - self.index
             self.index, self.due = index, schedule.slot(index)
+        if isinstance(schedule, CronTimes) and self.wall is not None and self.wall < wall_now - most:
+            self.wall, others = schedule._replace(catch_up=False).after(self.wall, wall_now - most)
+            missed += 1 + others
+            self.look_at_wall(now, wall_now)
         return missed
 
     def _advance(self, end: float, wall_end: float, interval: float) -> int:

@@ -290,8 +290,10 @@ class BackgroundWorker(WorkerReadings, Awaited):
             if self._at is not None:
                 return Once(now + (self._at - wall)), self._at
             return Once(now + self._delay), None
-        first, at = now + self._interval if self._start_with_delay else now, None
-        if self._at is not None and (at := self._first_slot(wall)) is not None:
+        if self._at is None:
+            first, at = now + self._interval if self._start_with_delay else now, None
+        else:
+            at = self._first_slot(self._at, wall)
             first = now + (at - wall)
         if self._run_on_time:
             return FixedRate(first, self._interval, self._run_past_events), at

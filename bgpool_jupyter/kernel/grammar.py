@@ -51,8 +51,8 @@ _COMMON = (
     ),
     Option(
         "max-lateness",
-        "leave out a run that would begin later than this behind its slot, as after a sleep of the machine; "
-        "retries and runs on request begin all the same",
+        "leave out a run that would begin later than this behind its slot, as where no thread was free, "
+        "or after the machine slept through a --cron or --at; retries and runs on request begin all the same",
         "DURATION",
         convert=_duration("the lateness"),
     ),

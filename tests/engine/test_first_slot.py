@@ -107,7 +107,9 @@ class TestGrid:
         assert worker.status == "stopped"
 
     def test_until_before_the_first_slot_ends_it_without_a_run(self, pool, first):
-        worker = pool.new_worker(300, lambda: None, at=first + 600, until=first + 100, dispose=False).start()
+        worker = pool.new_worker(300, lambda: None, at=first + 600, dispose=False)
+        worker.until = first + 100
+        worker.start()
         assert worker.preview() == []
         pool.clock.advance(5000)
         assert (worker.run_count, worker.status) == (0, "stopped")
@@ -153,6 +155,63 @@ class TestBesideTheGrid:
         pool.reschedule(worker, first + 100)
         pool.clock.advance(1000)
         assert begun(worker, first) == [100, 900], "it was the first slot's"
+
+    def test_a_run_that_was_moved_after_the_clock_was_set(self, pool, first):
+        worker = pool.new_worker(300, lambda: None, at=first + 1800).start()
+        pool.clock.set_wall(first + 600)
+        pool.reschedule(worker, first + 1790)
+        promised = [round(instant.timestamp() - first) for instant in worker.preview(3)]
+        pool.clock.advance(1800)
+        assert begun(worker, first) == [1790, 2100, 2400] == promised
+
+    @pytest.mark.parametrize("settings", [{}, {"run_on_time": False}])
+    def test_a_run_that_is_moved_while_one_on_request_is_in_flight(self, pool, first, settings):
+        def run():
+            if worker.run_count == 1:
+                pool.clock.set_wall(first + 20)
+                pool.reschedule(worker, first + 30)
+                promised.extend(round(instant.timestamp() - first) for instant in worker.preview(2))
+                assert worker.next_run_time == first + 30
+
+        promised = []
+        worker = pool.new_worker(10, run, at=first + 100, **settings).start()
+        worker.work_now()
+        pool.clock.advance(95)
+        runs = [round(record.started - first) for record in worker.history][1:3]
+        assert runs == promised == ([30, 40] if settings else [30, 110])
+
+    @pytest.mark.parametrize("settings", [{}, {"run_on_time": False}])
+    def test_a_retry_of_a_run_on_request_that_was_moved(self, pool, first, settings):
+        """Neither a clock that is set nor a fixed delay then begins before the first slot."""
+        pool.set_logger(lambda _text: None)
+        retry = Retry(attempts=2, first=20, jitter=0)
+        worker = pool.new_worker(300, lambda: 1 / (worker.run_count - 1), at=first + 1800, retry=retry, **settings)
+        worker.start().work_now()
+        pool.clock.advance(1)
+        pool.reschedule(worker, first + 60)
+        pool.clock.advance(100)
+        pool.clock.set_wall(first + 700)
+        pool.clock.advance(1200)
+        assert begun(worker, first) == [0, 60, 1800]
+
+    @pytest.mark.parametrize("paused", [False, True])
+    @pytest.mark.parametrize("settings", [{}, {"run_on_time": False}])
+    def test_a_clock_that_was_set_beyond_the_first_slot(self, pool, first, paused, settings):
+        """What is told meanwhile, before the pool has looked at the clock, is what then happens."""
+        worker = pool.new_worker(300, lambda: None, at=first + 3600, **settings).start()
+        pool.clock.advance(30)
+        if paused:
+            worker.pause()
+        pool.clock.set_wall(first + 3730)
+        promised = [round(instant.timestamp() - first) for instant in worker.preview(3)]
+        worker.unpause()
+        pool.clock.advance(0)
+        if not paused:
+            pool.clock.advance(30)  # the next look
+            promised[0] += 30
+            promised[1:] = [each + 30 * bool(settings) for each in promised[1:]]
+        pool.clock.advance(1000)
+        assert [round(start) for start in begun(worker, first)][:3] == promised
 
     @pytest.mark.parametrize(("pause", "runs"), [(100, [600, 900]), (700, [900]), (600, [600, 900])])
     def test_a_pause(self, pool, first, pause, runs):
@@ -233,6 +292,11 @@ class TestArguments:
             ({"at": "14:30"}, ArgumentTypeError, "^at must be "),
             ({"at": float("nan")}, ArgumentValueError, "^at must be "),
             ({"at": 5, "start_with_delay": True}, ArgumentValueError, "^at=5 and start_with_delay=True cannot both"),
+            (
+                {"at": 1e11, "until": 9e10},
+                ArgumentValueError,
+                "^at=1\\S+ is after until=9\\S+, so that no run would begin; ",
+            ),
             ({"at": 5, "interval": Cron("* * * * *")}, ArgumentValueError, "^at=5 and a Cron cannot both be given"),
         ],
     )
@@ -240,6 +304,13 @@ class TestArguments:
         with pytest.raises(kind, match=message):
             pool.new_worker(**{"interval": 10, "callback": print, **settings})
         assert pool.find_workers() == []
+
+    @pytest.mark.parametrize("interval", [1e-300, 1e-14, 1e-6])
+    def test_one_that_passed_long_ago_with_a_tiny_interval(self, pool, interval):
+        worker = pool.new_worker(interval, lambda: False, at=5)
+        assert abs(worker.preview(1)[0].timestamp() - pool.clock.time()) < 1e-5
+        worker.start()
+        assert worker.next_run_time == pytest.approx(pool.clock.time(), abs=1e-5)
 
     def test_a_cron_worker_cannot_be_given_one_later(self, pool):
         worker = pool.new_worker(Cron("* * * * *"), print, name="w")

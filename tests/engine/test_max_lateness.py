@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
+import sys
 import threading
 
 import pytest
 from hypothesis import given, strategies
 
 from bgpool_jupyter.engine import ArgumentTypeError, ArgumentValueError, Cron, Retry, RunFailed, WorkerPool
+from bgpool_jupyter.engine.runner import Runner
 from bgpool_jupyter.testing import make_pool
 
 PATIENCE = 20.0
@@ -125,8 +128,61 @@ class TestWhatIsNoSlot:
         pool.clock.sleep(14)
         worker.work_now()
         pool.clock.advance(6)
-        assert slots(worker, first) == [(0, 0), (14, 14), (20, 20)]
-        assert worker.missed_count == 1
+        assert slots(worker, first) == [(0, 0), (10, 14), (20, 20)]
+        assert worker.missed_count == 0, "it is the run of the slot that was due"
+
+    @pytest.mark.parametrize("kind", ["worker", "actor"])
+    def test_a_run_on_request_that_has_to_wait_begins(self, pool, first, kind):
+        """It was not too late when it was asked for."""
+        if kind == "worker":
+            asked = pool.new_worker(3600, lambda: "ran", start_with_delay=True, max_lateness=60).start()
+        else:
+            asked = pool.new_actor(lambda: "ran", delay=3600, max_lateness=60, dispose=False).start()
+        pool.suspend()
+        pool.clock.advance(3630)
+        asked.work_now()
+        pool.clock.advance(60)
+        pool.resume()
+        pool.clock.advance(0)
+        assert (asked.run_count, asked.missed_count, asked.last_value) == (1, 0, "ran")
+        assert slots(asked, first) == [(3600, 3690)]
+
+    def test_a_pause_takes_the_request_back(self, pool, first):
+        actor = pool.new_actor(lambda: None, delay=10, max_lateness=3, dispose=False).start()
+        pool.suspend()
+        pool.clock.advance(11)
+        actor.work_now()
+        actor.pause()
+        pool.resume()
+        pool.clock.advance(60)
+        actor.unpause()
+        pool.clock.advance(0)
+        assert (actor.run_count, actor.missed_count) == (0, 1)
+
+    @pytest.mark.parametrize("on_request", [False, True])
+    def test_a_retry_that_was_moved_begins_and_takes_no_slot(self, pool, first, on_request):
+        pool.set_logger(lambda _text: None)
+        begun = []
+
+        def fail_once():
+            begun.append(pool.clock.time() - first)
+            if len(begun) == 1:
+                raise ValueError
+
+        worker = pool.new_worker(
+            1000, fail_once, start_with_delay=on_request, retry=Retry(attempts=3, first=10, jitter=0), max_lateness=3
+        ).start()
+        if on_request:
+            worker.work_now()
+        pool.clock.advance(5)
+        pool.reschedule(worker, first + 30)
+        promised = [round(instant.timestamp() - first) for instant in worker.preview(3)]
+        pool.clock.sleep(51)
+        pool.clock.advance(2000)
+        assert begun == [0, 56, 1000, 2000]
+        assert promised == [30, 1000, 2000]
+        assert [record.number for record in worker.history][:3] == [1, 1, 2]
+        assert worker.missed_count == 0
 
     def test_a_retry_begins(self, pool, first):
         worker = pool.new_worker(
@@ -146,6 +202,42 @@ class TestWhatIsNoSlot:
         actor.unpause(immediately=True)
         pool.clock.advance(0)
         assert actor.result(0) == "ran"
+
+    def test_an_instant_to_which_a_run_was_moved_and_which_has_passed_is_now(self, pool, first):
+        worker = pool.new_worker(1000, lambda: None, max_lateness=3).start()
+        pool.clock.advance(20)
+        pool.reschedule(worker, first + 5)
+        pool.clock.advance(0)
+        assert slots(worker, first) == [(0, 0), (20, 20)]
+
+
+class TestPreview:
+    """Of what is too late now; what may become so is not foreseen."""
+
+    @pytest.mark.parametrize(
+        ("settings", "instants"),
+        [
+            ({}, [40, 50]),
+            ({"run_past_events": True, "max_lateness": 15}, [34, 34, 40]),
+            ({"run_on_time": False}, [44, 54]),
+        ],
+    )
+    def test_is_what_then_happens(self, pool, first, settings, instants):
+        worker = pool.new_worker(10, lambda: None, **{"max_lateness": 3, **settings}).start()
+        pool.clock.advance(0)
+        pool.suspend()
+        pool.clock.advance(34)
+        promised = [round(instant.timestamp() - first, 3) for instant in worker.preview(len(instants))]
+        pool.resume()
+        pool.clock.advance(30)
+        assert promised == instants
+        assert [round(record.started - first, 3) for record in worker.history][1:][: len(instants)] == instants
+
+    def test_of_an_actor_that_is_too_late_is_empty(self, pool, first):
+        actor = pool.new_actor(lambda: None, at=first - 100, max_lateness=60).start()
+        assert actor.preview() == []
+        actor.work_now()
+        assert [instant.timestamp() for instant in actor.preview()] == [first]
 
 
 class TestEnds:
@@ -188,6 +280,50 @@ def test_what_a_suspension_held_is_left_out(pool, first):
     pool.resume()
     pool.clock.advance(6)
     assert slots(worker, first) == [(0, 0), (20, 20)]
+
+
+def test_all_slots_of_a_cron_worker_that_are_too_late_are_left_out_in_one_step(pool):
+    cron = Cron("* * * * * *", "UTC")
+    worker = pool.new_worker(cron, lambda: None, max_lateness=2, run_past_events=True).start()
+    pool.clock.advance(5)
+    begun = worker.run_count
+    pool.clock.sleep(600)
+    pool.clock.advance(1)
+    assert worker.run_count == begun + 4, "two or three that were not too late, and that of the last second"
+    assert worker.missed_count == 597
+    assert len(missed(pool)) == 1
+
+
+@pytest.mark.parametrize("settings", [{"delay": 10}, {"at": 1_800_000_010.0}])
+def test_an_interrupt_in_any_line_leaves_no_actor_waiting(settings):
+    def interrupted_at(line):
+        pool, ends, lines = make_pool(), [], itertools.count()
+        actor = pool.new_actor(lambda: None, max_lateness=3, finished=lambda: ends.append(1), dispose=False, **settings)
+        actor.start()
+        pool.clock.sleep(60)
+
+        def trace(frame, kind, _what):
+            if frame.f_code is Runner._may_begin.__code__ and kind == "line" and next(lines) == line:
+                raise KeyboardInterrupt
+            return trace
+
+        before = sys.gettrace()
+        sys.settrace(trace)
+        try:
+            pool.clock.advance(0)
+        except KeyboardInterrupt:
+            sys.settrace(before)
+            pool.clock.advance(0)
+        else:
+            return None
+        finally:
+            sys.settrace(before)
+        pool.check()
+        return actor.status, actor.run_count, ends
+
+    outcomes = list(itertools.takewhile(bool, map(interrupted_at, itertools.count())))
+    assert len(outcomes) > 8
+    assert all(outcome == ("stopped", 0, [1]) for outcome in outcomes)
 
 
 def test_on_threads_that_are_all_busy():
