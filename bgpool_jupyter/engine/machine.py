@@ -253,7 +253,7 @@ class Machine:
             return
         worker._state = next_state(worker._state, "pause", worker._name)
         if worker._start is not None:
-            worker._start.now = worker._start.asked = False
+            worker._start.now = False
         self._note(worker, EventKind.PAUSED)
 
     def _unpause(self, worker: BackgroundWorker, *, immediately: bool) -> None:

@@ -77,7 +77,7 @@ def of_start(
     elif isinstance(schedule, FixedDelay):
         dues = _of_delay(start, now, interval, in_flight=in_flight, paused=paused)
     else:
-        dues = _of_grid(start, schedule, now, interval, in_flight=in_flight, paused=paused)
+        dues = _of_grid(start, schedule, now, interval, most, in_flight=in_flight, paused=paused)
     for due in dues:
         yield wall + (max(due, now) - now)
 
@@ -171,7 +171,14 @@ def _of_delay(start: Start, now: float, interval: float, *, in_flight: bool, pau
 
 
 def _of_grid(
-    start: Start, schedule: FixedRate, now: float, interval: float, *, in_flight: bool, paused: bool
+    start: Start,
+    schedule: FixedRate,
+    now: float,
+    interval: float,
+    most: float | None,
+    *,
+    in_flight: bool,
+    paused: bool,
 ) -> Iterator[float]:
     asked = _asked_for(start, now, in_flight=in_flight)
     moved = _moved_to(start, now, in_flight=in_flight, paused=paused)
@@ -196,8 +203,9 @@ def _of_grid(
             yield schedule.slot(k)
             k += 1
         grid, k = FixedRate(schedule.slot(origin) + interval, interval, schedule.catch_up), k - origin - 1
-    if after_pause or not schedule.catch_up:  # what passed during a pause is not made up
-        k = max(k, grid.index_from(passed))
+    made_up = 0.0 if after_pause or not schedule.catch_up else most  # what passed during a pause is not made up
+    if made_up is not None:
+        k = max(k, grid.index_from(passed - made_up))
     while True:
         due = grid.slot(k)
         if first is None or due > first or schedule.catch_up:

@@ -66,6 +66,11 @@ class WorkerReadings(WorkerFacts):
             return None
         if self._state is WorkerState.RUNNING:
             return self._run_after_this(start)
+        if self._max_lateness is not None and start.is_too_late(
+            self._host.monotonic(), self._host.now(), self._max_lateness
+        ):
+            following = self.preview(1)  # the slot that is waited for will be left out
+            return following[0].timestamp() if following else None
         if start.wall is not None and not start.now and start.retry_at is None:
             return start.wall + start.jitter
         return self._host.epoch(start.next_due(self._host.monotonic()))

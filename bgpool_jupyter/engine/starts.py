@@ -290,16 +290,13 @@ class Start:
     def dismiss(self, now: float, wall_now: float, interval: float, jitter: float, most: float) -> int:
         """Leave out the next slot, and what is more than `most` seconds late after it; return how many these are."""
         self.beside, self.moved = False, None
-        missed = 1 + self.advance(now, wall_now, interval, jitter)
         schedule = self.schedule
-        if isinstance(schedule, FixedRate) and schedule.catch_up:
-            index = max(self.index, schedule.index_from(now - most))
-            missed += index - self.index
-            self.index, self.due = index, schedule.slot(index)
-        if isinstance(schedule, CronTimes) and self.wall is not None and self.wall < wall_now - most:
-            self.wall, others = schedule._replace(catch_up=False).after(self.wall, wall_now - most)
-            missed += 1 + others
-            self.look_at_wall(now, wall_now)
+        if not isinstance(schedule, FixedRate | CronTimes):
+            return 1 + self.advance(now, wall_now, interval, jitter)
+        self.schedule = schedule._replace(catch_up=False)  # what is too late is not made up
+        missed = 1 + self.advance(now - most, wall_now - most, interval, jitter)
+        if isinstance(self.schedule, FixedRate | CronTimes):
+            self.schedule = self.schedule._replace(catch_up=schedule.catch_up)
         return missed
 
     def _advance(self, end: float, wall_end: float, interval: float) -> int:

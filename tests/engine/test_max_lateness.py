@@ -57,6 +57,20 @@ class TestSlots:
         assert worker.missed_count == 360
         assert len(missed(pool)) == 1
 
+    def test_the_next_one_that_is_not_too_late_begins(self, pool, first):
+        """The slot that was waited for is; those between it and now need not be."""
+        worker = pool.new_worker(10, lambda: None, max_lateness=3).start()
+        pool.clock.advance(0)
+        pool.clock.sleep(42)
+        pool.clock.advance(8)
+        assert slots(worker, first) == [(0, 0), (40, 42), (50, 50)]
+        assert worker.missed_count == 3
+        cron = pool.new_worker(Cron("* * * * *", "UTC"), lambda: None, max_lateness=70).start()
+        pool.clock.sleep(150)  # from 08:00:50 to 08:03:20
+        pool.clock.advance(0)
+        assert [round(record.lateness) for record in cron.history] == [20]
+        assert cron.missed_count == 2
+
     def test_only_those_that_are_not_too_late_are_made_up(self, pool, first):
         worker = pool.new_worker(10, lambda: None, max_lateness=25, run_past_events=True).start()
         pool.clock.advance(0)
@@ -232,6 +246,25 @@ class TestPreview:
         pool.clock.advance(30)
         assert promised == instants
         assert [round(record.started - first, 3) for record in worker.history][1:][: len(instants)] == instants
+
+    def test_of_what_is_made_up_after_a_run_that_was_moved(self, pool, first):
+        worker = pool.new_worker(10, lambda: None, max_lateness=15, run_past_events=True).start()
+        pool.clock.advance(5)
+        pool.reschedule(worker, first + 64)
+        promised = [round(instant.timestamp() - first, 3) for instant in worker.preview(4)]
+        pool.clock.advance(70)
+        assert promised == [64, 64, 64, 70]
+        assert [round(record.started - first, 3) for record in worker.history][1:] == promised
+
+    def test_next_run_time_is_that_of_the_run_that_will_begin(self, pool, first):
+        worker = pool.new_worker(10, lambda: None, max_lateness=3, until=first + 45).start()
+        pool.suspend()
+        pool.clock.advance(34)
+        assert worker.next_run_time == first + 40
+        pool.clock.advance(9)
+        assert worker.next_run_time == first + 43, "3 s late is not too late, were it to go on now"
+        pool.clock.advance(1)
+        assert worker.next_run_time is None, "and no further one before it ends"
 
     def test_of_an_actor_that_is_too_late_is_empty(self, pool, first):
         actor = pool.new_actor(lambda: None, at=first - 100, max_lateness=60).start()
