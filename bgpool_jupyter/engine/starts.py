@@ -7,6 +7,7 @@ import inspect
 import math
 import random
 from collections.abc import Callable
+from copy import copy
 from types import FunctionType, MethodType
 from typing import Any
 
@@ -289,14 +290,19 @@ class Start:
 
     def dismiss(self, now: float, wall_now: float, interval: float, jitter: float, most: float) -> int:
         """Leave out the next slot, and what is more than `most` seconds late after it; return how many these are."""
-        self.beside, self.moved = False, None
-        schedule = self.schedule
-        if not isinstance(schedule, FixedRate | CronTimes):
-            return 1 + self.advance(now, wall_now, interval, jitter)
-        self.schedule = schedule._replace(catch_up=False)  # what is too late is not made up
-        missed = 1 + self.advance(now - most, wall_now - most, interval, jitter)
-        if isinstance(self.schedule, FixedRate | CronTimes):
-            self.schedule = self.schedule._replace(catch_up=schedule.catch_up)
+        twin, schedule = copy(self), self.schedule
+        twin.beside, twin.moved = False, None
+        if isinstance(schedule, FixedRate | CronTimes):
+            twin.schedule = schedule._replace(catch_up=False)  # what is too late is not made up
+            missed = 1 + twin.advance(now - most, wall_now - most, interval, jitter)
+        else:
+            missed = 1 + twin.advance(now, wall_now, interval, jitter)
+        made = twin.schedule
+        if isinstance(made, FixedRate | CronTimes) and isinstance(schedule, FixedRate | CronTimes):
+            made = made._replace(catch_up=schedule.catch_up)
+        # Nothing is called from here on: no KeyboardInterrupt comes between two of them.
+        self.schedule, self.index, self.due, self.wall = made, twin.index, twin.due, twin.wall
+        self.jitter, self.attempt, self.beside, self.moved = twin.jitter, 1, False, None
         return missed
 
     def _advance(self, end: float, wall_end: float, interval: float) -> int:
