@@ -120,7 +120,7 @@ def _hang_up():
 
 @pytest.mark.parametrize("runner", RUNNERS)
 def test_runner_ends_in_time_and_leaves_no_process(runner, tmp_path, capsys):
-    empty = shortest(runner, EMPTY, tmp_path, 2.0)
+    empty = shortest(runner, EMPTY, tmp_path, 3.0)
     busy = shortest(runner, BUSY, tmp_path, empty + LONGER)
     with capsys.disabled():
         print(f"\n[{runner}: end of an empty notebook {empty:.2f} s, of one whose workers still run {busy:.2f} s]")
