@@ -350,6 +350,8 @@ class Machine:
     def reschedule(self, worker: BackgroundWorker, at: float) -> None:
         """Move the next run of a started worker to `at` (UTC epoch seconds); one that is paused goes on.
 
+        An instant that has passed means at once. Where a retry is to come, that is what is moved.
+
         Raises
         ------
         ArgumentValueError
